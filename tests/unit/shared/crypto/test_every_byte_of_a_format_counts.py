@@ -4,7 +4,6 @@ import base64
 import hashlib
 import io
 import secrets
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,23 +17,14 @@ from shared.crypto import passphrase as passphrases
 from shared.crypto.archive import ArchiveReader, ArchiveWriter, Compressor
 from shared.crypto.contents import Contents
 from shared.crypto.keys import (
-    find_passphrase,
-    load_secret,
-    lock_file,
-    make_secret,
     private_pem,
-    read_private,
-    required,
-    write_private,
 )
-from shared.crypto.passphrase import CREDENTIAL, Passphrase, is_locked
+from shared.crypto.passphrase import Passphrase
 from shared.crypto.payload import CHUNK_BYTES, ChunkWriter, nonce, read_chunks, read_exactly
 from shared.crypto.recipients import HybridIdentity, X25519Identity, generate_identity, parse_recipient
 from shared.crypto.sealing import Unwraps, Wraps, open_chunks, seal_for
 from shared.crypto.signing import SigningKey
 from shared.crypto.stanzas import Stanza, read_header, to_base64, write_header
-from shared.errors.inputs import InvalidArgument
-from shared.errors.settings import KeyFileExists, KeyFileInvalid, KeyFileMissing, KeyFileOpen
 from shared.errors.studies import SealedFileInvalid
 
 KEY = bytes(range(32))
@@ -310,70 +300,6 @@ def test_a_passphrase_is_the_only_recipient(monkeypatch: pytest.MonkeyPatch) -> 
 def test_passphrases_are_as_costly_as_is_said() -> None:
     """64 MiB for ours, at most 1 GiB for a file's."""
     assert (passphrases._WORK, passphrases._MOST_WORK, passphrases._SALT_BYTES) == (16, 20, 16)
-
-
-def test_a_key_file_is_a_plain_file_of_at_most_64_kib(tmp_path: Path) -> None:
-    """Not empty; a link that leads nowhere is in the way as a file is."""
-    path = tmp_path / "key"
-    for size, valid in ((1, True), (64 * 1024, True), (64 * 1024 + 1, False), (0, False)):
-        path.write_bytes(b"x" * size)
-        path.chmod(0o600)
-        if valid:
-            assert len(read_private(path, "key")) == size
-        else:
-            with pytest.raises(KeyFileInvalid):
-                read_private(path, "key")
-    dangling = tmp_path / "link"
-    dangling.symlink_to(tmp_path / "nowhere")
-    with pytest.raises(KeyFileExists):
-        make_secret(dangling)
-    with pytest.raises(KeyFileMissing):
-        load_secret(dangling)
-    with pytest.raises(KeyFileInvalid):
-        read_private(tmp_path / ("x" * 300), "key")
-
-
-def test_a_key_file_is_written_where_no_folder_is_yet(tmp_path: Path) -> None:
-    """And over another only where that is meant; what a kill left of it is cleared."""
-    path = tmp_path / "of" / "a" / "home" / "key"
-    secret = make_secret(path)
-    assert len(secret) == 32
-    (path.parent / ".key.0123456789ab.tmp").write_bytes(b"half")
-    write_private(path, b"another", replace=True)
-    assert [entry.name for entry in path.parent.iterdir()] == ["key"]
-    assert read_private(path, "key") == b"another"
-    for size in (31, 33):
-        write_private(path, bytes(size), replace=True)
-        with pytest.raises(KeyFileInvalid):
-            load_secret(path)
-
-
-def test_a_locked_file_is_not_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Locking twice leaves the bytes of the first time; what others can read is not locked at all."""
-    monkeypatch.setattr(passphrases, "_WORK", 4)
-    path, secret = tmp_path / "key", Passphrase(b"correct horse")
-    make_secret(path)
-    assert lock_file(path, secret)
-    first, inode = path.read_bytes(), path.stat().st_ino
-    assert is_locked(first)
-    assert not lock_file(path, secret)
-    assert (path.read_bytes(), path.stat().st_ino) == (first, inode)
-    path.chmod(0o640)
-    with pytest.raises(KeyFileOpen):
-        lock_file(path, secret)
-
-
-def test_where_a_passphrase_is_needed_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file of spaces is none; a folder of credentials without ours is none."""
-    assert required(Passphrase(b"x")) == Passphrase(b"x")
-    with pytest.raises(InvalidArgument, match=CREDENTIAL):
-        required(None)
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    assert find_passphrase(None) is None
-    (tmp_path / "file").write_bytes(b"   \nsecond")
-    (tmp_path / "file").chmod(0o600)
-    with pytest.raises(KeyFileInvalid):
-        find_passphrase(tmp_path / "file")
 
 
 def test_a_signing_key_is_of_its_curve() -> None:

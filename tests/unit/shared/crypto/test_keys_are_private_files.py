@@ -6,6 +6,9 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 
 from shared.crypto import keys
+from shared.crypto import passphrase as passphrases
+from shared.crypto.passphrase import CREDENTIAL, Passphrase, is_locked
+from shared.errors.inputs import InvalidArgument
 from shared.errors.settings import KeyFileExists, KeyFileInvalid, KeyFileMissing, KeyFileOpen
 
 MAKERS = (keys.make_signing, keys.make_tls, keys.make_secret, keys.make_flower, keys.make_identity)
@@ -96,3 +99,67 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(OSError, match="broken disk"):
         keys.write_private(tmp_path / "key", b"secret")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_key_file_is_a_plain_file_of_at_most_64_kib(tmp_path: Path) -> None:
+    """Not empty; a link that leads nowhere is in the way as a file is."""
+    path = tmp_path / "key"
+    for size, valid in ((1, True), (64 * 1024, True), (64 * 1024 + 1, False), (0, False)):
+        path.write_bytes(b"x" * size)
+        path.chmod(0o600)
+        if valid:
+            assert len(keys.read_private(path, "key")) == size
+        else:
+            with pytest.raises(KeyFileInvalid):
+                keys.read_private(path, "key")
+    dangling = tmp_path / "link"
+    dangling.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(KeyFileExists):
+        keys.make_secret(dangling)
+    with pytest.raises(KeyFileMissing):
+        keys.load_secret(dangling)
+    with pytest.raises(KeyFileInvalid):
+        keys.read_private(tmp_path / ("x" * 300), "key")
+
+
+def test_a_key_file_is_written_where_no_folder_is_yet(tmp_path: Path) -> None:
+    """And over another only where that is meant; what a kill left of it is cleared."""
+    path = tmp_path / "of" / "a" / "home" / "key"
+    secret = keys.make_secret(path)
+    assert len(secret) == 32
+    (path.parent / ".key.0123456789ab.tmp").write_bytes(b"half")
+    keys.write_private(path, b"another", replace=True)
+    assert [entry.name for entry in path.parent.iterdir()] == ["key"]
+    assert keys.read_private(path, "key") == b"another"
+    for size in (31, 33):
+        keys.write_private(path, bytes(size), replace=True)
+        with pytest.raises(KeyFileInvalid):
+            keys.load_secret(path)
+
+
+def test_a_locked_file_is_not_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locking twice leaves the bytes of the first time; what others can read is not locked at all."""
+    monkeypatch.setattr(passphrases, "_WORK", 4)
+    path, secret = tmp_path / "key", Passphrase(b"correct horse")
+    keys.make_secret(path)
+    assert keys.lock_file(path, secret)
+    first, inode = path.read_bytes(), path.stat().st_ino
+    assert is_locked(first)
+    assert not keys.lock_file(path, secret)
+    assert (path.read_bytes(), path.stat().st_ino) == (first, inode)
+    path.chmod(0o640)
+    with pytest.raises(KeyFileOpen):
+        keys.lock_file(path, secret)
+
+
+def test_where_a_passphrase_is_needed_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of spaces is none; a folder of credentials without ours is none."""
+    assert keys.required(Passphrase(b"x")) == Passphrase(b"x")
+    with pytest.raises(InvalidArgument, match=CREDENTIAL):
+        keys.required(None)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert keys.find_passphrase(None) is None
+    (tmp_path / "file").write_bytes(b"   \nsecond")
+    (tmp_path / "file").chmod(0o600)
+    with pytest.raises(KeyFileInvalid):
+        keys.find_passphrase(tmp_path / "file")
