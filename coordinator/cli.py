@@ -28,6 +28,7 @@ app = make_app(
         "ca",
         "protocol",
         "doctor",
+        "health",
         "curate",
     ),
 )
@@ -63,7 +64,7 @@ def _log_to_stderr() -> None:
 
 def main() -> None:
     """Run the program."""
-    run_app(app, "ricord-coordinator", extras=("coordinator", "curation", "federation"))
+    run_app(app, "ricord-coordinator", extras=("coordinator", "curation", "federation", "monitoring"))
 
 
 if __name__ == "__main__":

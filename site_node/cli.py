@@ -9,7 +9,7 @@ import typer
 from shared.terminal import Version, make_app, run_app
 
 _LOG_ON_TERMINALS = frozenset({"run", "federate"})  # a person who calls another verb there reads its answer
-_LOG_NOTHING = frozenset({"status"})  # verbs that do not wait until the log's library is loaded
+_LOG_NOTHING = frozenset({"status", "health"})  # verbs that do not wait until the log's library is loaded
 
 app = make_app(
     """Share chest imaging for research: de-identified and sealed at the hospital, or never leaving it.
@@ -44,6 +44,7 @@ app = make_app(
             "witness",
             "status",
             "doctor",
+            "health",
             "key",
             "explain",
         ),
@@ -73,7 +74,7 @@ def main_options(
 
 def main() -> None:
     """Entry point of `ricord-site`."""
-    run_app(app, "ricord-site", extras=("site", "federation", "simulation"))
+    run_app(app, "ricord-site", extras=("site", "federation", "simulation", "monitoring"))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ and only `validate` makes one. A refusal is a value that carries its reasons.
 
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -54,6 +54,14 @@ class Reason(Frozen):
     message: str
     severity: Severity
     attribute: str | None = None
+
+
+_GRAVITY = (Severity.REJECT, Severity.REVIEW, Severity.WARN, Severity.ACCEPT)
+
+
+def lead_of(reasons: Sequence[Reason]) -> str:
+    """The code of the gravest reason, by which a study is counted; empty where there is none."""
+    return min(reasons, key=lambda reason: _GRAVITY.index(reason.severity)).code if reasons else ""
 
 
 class Identity(Frozen):

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from shared.crypto.pki import parse_spiffe
 from shared.errors.inputs import InvalidIdentifier
 from shared.frozen import Frozen
+from shared.monitoring.settings import MonitorSettings
 from shared.settings import load_settings
 from shared.token import Addresses
 
@@ -63,6 +64,7 @@ class Settings(Frozen):
     unfinished_bytes_per_site: int = Field(default=128 << 30, ge=1)  # uploads that began and have not ended
 
     store: StoreSettings = StoreSettings()
+    monitor: MonitorSettings | None = None
 
     @field_validator("federation")
     @classmethod

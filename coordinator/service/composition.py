@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import structlog
@@ -21,7 +21,10 @@ from coordinator.home.authority import concerns
 from coordinator.home.identity import Identity, utc_now
 from coordinator.home.init import create_federation, open_home_store, open_identity, open_shared_files
 from coordinator.home.settings import Home, Settings
-from coordinator.service.pulse import Parent, nobody_hears
+from coordinator.monitoring.endpoint import monitored
+from coordinator.monitoring.health import engine_pulse
+from coordinator.service.engine_state import Alive
+from coordinator.service.pulse import Parent
 from coordinator.service.server import Extra
 from coordinator.service.signals import stop_signals
 from coordinator.service.supervisor import serve
@@ -43,11 +46,14 @@ def run(home: Home, *, federation: bool, ready: Callable[[str], None]) -> None:
 
     Coordinators on several hosts may share one PostgreSQL; a second one on SQLite raises `StoreNotShared`.
     """
-    with _open_home(home) as (settings, identity, store), store.locks.holding("serve") as first:
+    with ExitStack() as stack:
+        settings, identity, store = stack.enter_context(_open_home(home))
+        first = stack.enter_context(store.locks.holding("serve"))
         if not first and not store.is_shared:
             raise StoreNotShared(folder=str(home.folder))
         for sentence in concerns(home, utc_now()):
             _log.warning("ca", message=sentence)
+        stack.enter_context(monitored(settings.monitor, home, store))
         serve(
             home,
             settings,
@@ -65,8 +71,7 @@ def run_federation(home: Home, *, supervised: bool) -> None:
     Of several processes one holds the lock `LEADING` and does so; the others wait for it, with their fleet port closed.
     """
     with _open_home(home) as (settings, identity, store), stop_signals(ends=True) as stop:
-        parent = Parent(stop) if supervised else None
-        hear = parent.hear if parent is not None else nobody_hears
+        hear = Parent(stop).hear if supervised else _Beating(home).hear
         while not stop.is_set():
             with store.locks.holding(LEADING) as leading:
                 if leading:
@@ -114,6 +119,18 @@ def services(home: Home, settings: Settings, identity: Identity, store: Store) -
         partial(cohort_pb2_grpc.add_CohortServiceServicer_to_server, cohort),
     )
     return Extra(registers, waiting.watching())
+
+
+class _Beating:
+    """What a federation process without a parent calls in place of `Parent.hear`: `health` sees its pulse."""
+
+    def __init__(self, home: Home) -> None:
+        home.federation.mkdir(mode=0o700, exist_ok=True)
+        self._pulse = engine_pulse(home)
+
+    def hear(self, doing: Alive) -> None:
+        """Note a sign of life."""
+        self._pulse.beat("working" if doing == "starting" else "waiting")
 
 
 @contextmanager

@@ -35,11 +35,6 @@ class Parent:
             self._line.send(_SIGNS[doing], socket.MSG_DONTWAIT)
 
 
-def nobody_hears(doing: Alive) -> None:
-    """What a process without a parent calls in place of `Parent.hear`."""
-    del doing
-
-
 def stop_with_parent(stop: threading.Event) -> None:
     """Set `stop` when standard input ends: the parent process has exited."""
 

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NamedTuple, cast
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 
 from coordinator.agreements.service import AgreementService
 from coordinator.agreements.servicer import AgreementServicer
@@ -94,10 +94,10 @@ def serving(
     newcomers = Admission(by_address(each=None if settings.behind_balancer else CALLS_EACH))
     members = Admission(by_certificate())
     note = noting_refusals(store, clock)
-    enrolment = _server(newcomers, AccessInterceptor(no_check, note), _ENROLMENT_OPTIONS)
+    enrolment = _server(newcomers, AccessInterceptor(no_check, note), _ENROLMENT_OPTIONS, store)
     service = EnrolmentService(store, identity, clock)
     enrolment_pb2_grpc.add_EnrolmentServiceServicer_to_server(EnrolmentServicer(service, identity), enrolment)
-    main = _server(members, AccessInterceptor(access_check(store, clock), note), MAIN_OPTIONS)
+    main = _server(members, AccessInterceptor(access_check(store, clock), note), MAIN_OPTIONS, store)
     audit = AuditService(store, identity, home.audit_head, clock)
     audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(audit), main)
     ciphertexts = open_ciphertexts(home, settings, store.locks)
@@ -147,15 +147,15 @@ def _register_main(
     site_pb2_grpc.add_SiteServiceServicer_to_server(SiteServicer(members, IssuedTokens(store, clock)), main)
 
 
-def _server(admission: Admission, access: AccessInterceptor, options: tuple[tuple[str, int], ...]) -> grpc.Server:
+def _server(
+    admission: Admission, access: AccessInterceptor, options: tuple[tuple[str, int], ...], store: Store
+) -> grpc.Server:
     server = grpc.server(
         cast("ThreadPoolExecutor", admission),
         interceptors=[access],
         options=(*SERVER_OPTIONS, *options),
     )
-    checks = DatedHealth()
-    checks.set("", health_pb2.HealthCheckResponse.SERVING)
-    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    health_pb2_grpc.add_HealthServicer_to_server(DatedHealth(store), server)
     return server
 
 

@@ -28,6 +28,7 @@ from coordinator.store.records import (
     SequenceFault,
     Site,
     Submission,
+    SubmissionTally,
     TokenRow,
     Unfinished,
     Upload,
@@ -114,6 +115,15 @@ class Reading(Protocol):
 
     def sequence_faults(self, site_id: SiteId | None, *, after: tuple[str, int], limit: int) -> Sequence[SequenceFault]:
         """The faults of a site or of all, in the order of site and number: `limit` at most, after a site's number."""
+
+    def submission_tally(self) -> Sequence[SubmissionTally]:
+        """How many submissions there are by site and state, and their sealed bytes."""
+
+    def missing_numbers(self) -> Mapping[str, int]:
+        """By SITEID, how many sequence numbers below the highest that arrived did not."""
+
+    def run_tally(self) -> Mapping[RunState, int]:
+        """How many runs there are by state."""
 
     def has_study(self, agreement: AgreementId, study: Uid) -> bool:
         """Whether a submission of the study was received under the agreement."""

@@ -158,6 +158,15 @@ class ListedSubmission(NamedTuple):
     decision: str | None  # JSON of `Signed`
 
 
+class SubmissionTally(NamedTuple):
+    """How many submissions of a site are in a state, and the bytes of their ciphertexts."""
+
+    site_id: str
+    state: str
+    submissions: int
+    bytes: int
+
+
 class SequenceFault(NamedTuple):
     """A sequence number that came several times, or before which numbers of its site did not arrive."""
 

@@ -1,13 +1,13 @@
 """The rows of submissions and of unfinished uploads; see `interface.Work`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Text, and_, bindparam, cast, delete, distinct, func, or_, select
 
 from coordinator.store import tables
-from coordinator.store.records import ListedSubmission, SequenceFault, Submission, Upload
+from coordinator.store.records import ListedSubmission, SequenceFault, Submission, SubmissionTally, Upload
 from coordinator.store.rows import Rows
 from coordinator.store.statements import selecting
 from shared.ids import AgreementId, Sha256, SiteId, Uid
@@ -57,6 +57,20 @@ class SubmissionRows(Rows):
         is_after = or_(numbers.site_id > after[0], and_(numbers.site_id == after[0], numbers.sequence > after[1]))
         page = select(*numbers).where(is_fault, is_after).order_by(numbers.site_id, numbers.sequence).limit(limit)
         return [SequenceFault._make(entry) for entry in self._connection.execute(page)]
+
+    def submission_tally(self) -> Sequence[SubmissionTally]:
+        """From an index alone."""
+        row = tables.submissions.c
+        sums = select(row.site_id, row.state, func.count(), func.sum(row.ciphertext_size))
+        counted = self._connection.execute(sums.group_by(row.site_id, row.state).order_by(row.site_id, row.state))
+        return [SubmissionTally(site, state, count, int(size)) for site, state, count, size in counted]
+
+    def missing_numbers(self) -> Mapping[str, int]:
+        """From an index alone."""
+        row = tables.submissions.c
+        missing = func.max(row.sequence) - func.count(distinct(row.sequence))
+        counted = self._connection.execute(select(row.site_id, missing).group_by(row.site_id))
+        return {site_id: int(count) for site_id, count in counted}
 
     def has_study(self, agreement: AgreementId, study: Uid) -> bool:
         """By an index."""

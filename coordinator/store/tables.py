@@ -162,6 +162,7 @@ submissions = Table(
     Index("ix_submissions_site_changed", "site_id", "changed"),
     Index("ix_submissions_curator_changed", "curator", "changed"),
     Index("ix_submissions_agreement_study", "agreement", "study"),
+    Index("ix_submissions_tally", "site_id", "state", "ciphertext_size"),
 )
 
 withdrawals = Table(

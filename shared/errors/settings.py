@@ -178,3 +178,19 @@ class KeyFileExists(SettingsError):
         ExitCode.USAGE,
         "ALREADY_EXISTS",
     )
+
+
+class ServiceNotRunning(SettingsError):
+    """A service whose health is asked for does not run."""
+
+    text = Text("No service runs in {folder}; `{program}` starts it.", ExitCode.UNREACHABLE, "UNAVAILABLE")
+
+
+class ServiceStuck(SettingsError):
+    """A service runs, and does not do what it should."""
+
+    text = Text(
+        "`{program}` runs, but {problem}; its log may say why, and after a new start it goes on where it stopped.",
+        ExitCode.FAILED,
+        "UNAVAILABLE",
+    )

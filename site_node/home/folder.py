@@ -126,6 +126,11 @@ class SiteHome:
         return self.folder / "arrivals"
 
     @property
+    def pulse(self) -> Path:
+        """Files that a running node touches; they hold nothing."""
+        return self.folder / "pulse"
+
+    @property
     def requests(self) -> Path:
         """The lists of studies requested from the PACS: PHI."""
         return self.folder / "requests"

@@ -8,12 +8,12 @@ under the site's secret. No identifier of the hospital can be read in the file.
 import hashlib
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
@@ -32,7 +32,7 @@ from site_node.home.submissions import Submissions
 from site_node.home.tokens import ACCESSION_NUMBERS, INBOX_ENTRIES, Tokens
 from site_node.home.withdrawals import Withdrawals
 from site_node.home.words import SiteWords
-from site_node.study import Ending, Reason, Severity
+from site_node.study import Ending, Reason, lead_of
 
 if TYPE_CHECKING:
     from site_node.pseudonyms.names import KeyedNames
@@ -43,7 +43,6 @@ _PUT_INSTANCE = (
 OTHER_BYTES, ARRIVED_LATE, NOT_CHOSEN, REJECTED = "other-bytes", "arrived-late", "not-chosen", "rejected-in-review"
 _HELD_APART = (OTHER_BYTES, ARRIVED_LATE, NOT_CHOSEN)  # an instance held for one of these stays out of its study
 _REASONS = TypeAdapter(tuple[Reason, ...])
-_GRAVITY = MappingProxyType({Severity.REJECT: 0, Severity.REVIEW: 1, Severity.WARN: 2, Severity.ACCEPT: 3})
 
 
 class State(StrEnum):
@@ -103,7 +102,7 @@ class StudyEntry(Frozen):
     @property
     def lead(self) -> str:
         """The code of the gravest reason, by which the study is counted; empty where there is none."""
-        return min(self.reasons, key=lambda reason: _GRAVITY[reason.severity]).code if self.reasons else ""
+        return lead_of(self.reasons)
 
     def is_as(self, earlier: "StudyEntry") -> bool:
         """Whether nothing moved the study since `earlier` was read."""
@@ -175,7 +174,7 @@ class Ledger:
                 " released = '[]', changed_at = excluded.changed_at, stopped = null",
                 (key, state, _dump(reasons), now, now),
             )
-            self._db.executemany(_PUT_INSTANCE, [(key, name, state.ending, _lead(reasons)) for name in names])
+            self._db.executemany(_PUT_INSTANCE, [(key, name, state.ending, lead_of(reasons)) for name in names])
 
     def advance(
         self,
@@ -209,7 +208,7 @@ class Ledger:
             if state in ENDED:
                 self._db.execute(
                     "update instances set ending = ?, code = ? where key = ? and ending = ?",
-                    (state.ending, _lead(reasons), key, Ending.WAITING),
+                    (state.ending, lead_of(reasons), key, Ending.WAITING),
                 )
 
     def hold_instances(self, key: StudyKey, names: Iterable[str], code: str) -> None:
@@ -363,9 +362,7 @@ class Ledger:
 
     def instance_counts(self) -> dict[str, int]:
         """The number of instances by ending."""
-        return dict(
-            self._db.execute("select ending, count(*) from instances group by ending order by ending").fetchall()
-        )
+        return dict(self._db.execute("select ending, count(*) from instances group by 1 order by 1").fetchall())
 
     def state_counts(self) -> dict[State, int]:
         """The number of studies by state."""
@@ -373,6 +370,13 @@ class Ledger:
             State(state): count
             for state, count in self._db.execute("select state, count(*) from studies group by state")
         }
+
+    def lead_counts(self) -> Counter[tuple[State, str]]:
+        """The number of studies by state and lead."""
+        counts = Counter[tuple[State, str]]()
+        for state, reasons, count in self._db.execute("select state, reasons, count(*) from studies group by 1, 2"):
+            counts[State(state), lead_of(_REASONS.validate_json(reasons))] += count
+        return counts
 
     def file_counts(self) -> dict[tuple[str, str], int]:
         """The number of files that belong to no study, by ending and code."""
@@ -389,10 +393,6 @@ def _entry(row: sqlite3.Row) -> StudyEntry:
 
 def _dump(reasons: Sequence[Reason]) -> str:
     return _REASONS.dump_json(tuple(reasons)).decode()
-
-
-def _lead(reasons: Sequence[Reason]) -> str:
-    return min(reasons, key=lambda reason: _GRAVITY[reason.severity]).code if reasons else ""
 
 
 def _now() -> str:

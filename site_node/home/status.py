@@ -1,12 +1,13 @@
 """Counts of everything received: each study and each image in exactly one place."""
 
 from collections import Counter
+from collections.abc import Mapping
 
 from shared.frozen import Frozen
 from shared.ids import SiteId
 from shared.submission_state import SubmissionState
 from site_node.home.associations import AssociationCount
-from site_node.home.ledger import Ledger, State, StudyEntry
+from site_node.home.ledger import Ledger, State
 from site_node.home.retrieve_requests import RequestCounts
 from site_node.study import Ending
 
@@ -39,15 +40,15 @@ class Status(Frozen):
 
 def status_of(ledger: Ledger, *, name: str, site_id: SiteId | None, disk_nearly_full: bool = False) -> Status:
     """Count the ledger."""
-    studies = ledger.studies()
+    studies = ledger.lead_counts()
     files: Counter[str] = Counter()
     for (_, code), count in ledger.file_counts().items():
         files[code] += count
     return Status(
         name=name,
         site_id=site_id,
-        received=len(studies),
-        submitted=sum(entry.state is State.SUBMITTED for entry in studies),
+        received=studies.total(),
+        submitted=sum(count for (state, _), count in studies.items() if state is State.SUBMITTED),
         excluded=_count(studies, Ending.EXCLUDED),
         quarantined=_count(studies, Ending.QUARANTINED),
         refused=_count(studies, Ending.REFUSED),
@@ -71,7 +72,9 @@ def _count_at_centre(ledger: Ledger) -> dict[str, StudyCounts]:
     }
 
 
-def _count(studies: tuple[StudyEntry, ...], ending: Ending) -> StudyCounts:
-    entries = [entry for entry in studies if entry.state.ending is ending]
-    codes = Counter(entry.state.value if ending is Ending.WAITING else entry.lead for entry in entries)
-    return StudyCounts(total=len(entries), reasons=dict(sorted(codes.items())))
+def _count(studies: Mapping[tuple[State, str], int], ending: Ending) -> StudyCounts:
+    codes = Counter[str]()
+    for (state, lead), count in studies.items():
+        if state.ending is ending:
+            codes[state.value if ending is Ending.WAITING else lead] += count
+    return StudyCounts(total=codes.total(), reasons=dict(sorted(codes.items())))

@@ -23,7 +23,7 @@ from site_node.home.ledger import Ledger
 from site_node.home.library import SERIES_ATTRIBUTES, LibraryInstance, LibraryStudy, add_study, series_of
 from site_node.home.secret import check_secret
 from site_node.membership.record import Membership
-from site_node.node.pipeline import Inspect, Stages
+from site_node.node.stages import Inspect, Stages
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.pseudonyms.names import KeyedNames
 from site_node.screen.decide import screen

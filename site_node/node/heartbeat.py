@@ -6,6 +6,7 @@ holds the pass up.
 
 import sqlite3
 import threading
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -32,16 +33,19 @@ _PATIENCE_SECONDS = 10.0  # with the coordinator
 _STOP_SECONDS = 0.2  # in which a report under way is given up
 
 
-def start_heartbeat(node: Node, stop: threading.Event) -> threading.Thread | None:
-    """Report until `stop`; `None` where the settings switch it off. A home that is not enrolled reports once it is."""
+def start_heartbeat(node: Node, stop: threading.Event, reached: Callable[[], object]) -> threading.Thread | None:
+    """Report until `stop`, and call `reached` at each answer; `None` where the settings switch it off.
+
+    A home that is not enrolled reports once it is.
+    """
     if not node.settings.heartbeat:
         return None
-    thread = threading.Thread(target=_report_on, args=(node, stop), name="heartbeat")
+    thread = threading.Thread(target=_report_on, args=(node, stop, reached), name="heartbeat")
     thread.start()
     return thread
 
 
-def _report_on(node: Node, stop: threading.Event) -> None:
+def _report_on(node: Node, stop: threading.Event, reached: Callable[[], object]) -> None:
     """Report each minute. An error changes nothing: a coordinator that is away is no news, another error is once."""
     last = ""
     while not stop.is_set():
@@ -50,6 +54,7 @@ def _report_on(node: Node, stop: threading.Event) -> None:
             membership = membership_of(node.home)
             if membership is not None:
                 report(membership, presence_of(node, membership), stop)
+                reached()
         except TransportError:
             code = last
         except (RicordError, OSError, sqlite3.Error) as error:

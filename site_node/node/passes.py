@@ -12,11 +12,12 @@ from shared.ids import StudyKey
 from shared.progress import progress
 from site_node.home.clearing import clear_library
 from site_node.home.ledger import ENDED, STATE_ORDER, Ledger, State
+from site_node.monitoring.watch import Watch
 from site_node.node.crew import Crew
 from site_node.node.edition import begin_edition
 from site_node.node.obstacles import keep_obstacle
 from site_node.node.open import Node
-from site_node.node.pipeline import Pipeline, Progress
+from site_node.node.pipeline import Pipeline, Progress, Step
 
 
 @dataclass
@@ -41,6 +42,7 @@ def run_pass(
     *,
     halted: Callable[[], bool] = lambda: False,
     crew: Crew | None = None,
+    watch: Watch | None = None,
     shown: bool = False,
 ) -> Pass:
     """Move every study up to the state `until`. A pass that may send also renews a certificate that is due.
@@ -48,15 +50,17 @@ def run_pass(
     What the certificate or the clock forbids comes into `blocked`; the stages before sending go on.
 
     `halted` is called between two stages and ends the pass early. `crew` works and stays; without one, one of this pass
-    works. With `shown` a terminal shows how far it is. What blocks a pass that may send is kept for `status` and
-    `doctor`. Where the agreement was amended meanwhile, the pass fetches the version in force and goes on under it.
+    works. A `watch` notes what stages take. With `shown` a terminal shows how far it is. What blocks a pass that may
+    send is kept for `status` and `doctor`. Where the agreement was amended meanwhile, the pass fetches the version in
+    force and goes on under it.
     """
-    completed = _run_pass(node, until, halted=halted, crew=crew, shown=shown)
+    run = partial(_run_pass, until=until, halted=halted, crew=crew, watch=watch or Watch(node.home), shown=shown)
+    completed = run(node)
     if isinstance(completed.progress.blocked, AgreementSuperseded) and not halted():
         from site_node.membership.amendment import fetch_countersigned
 
         if (membership := fetch_countersigned(node.home)) is not None:
-            again = _run_pass(replace(node, membership=membership), until, halted=halted, crew=crew, shown=shown)
+            again = run(replace(node, membership=membership))
             moved = completed.progress.moved + again.progress.moved
             completed = Pass({**completed.reached, **again.reached}, replace(again.progress, moved=moved))
     if until is State.SUBMITTED and not halted():
@@ -64,7 +68,9 @@ def run_pass(
     return completed
 
 
-def _run_pass(node: Node, until: State, *, halted: Callable[[], bool], crew: Crew | None, shown: bool) -> Pass:
+def _run_pass(
+    node: Node, *, until: State, halted: Callable[[], bool], crew: Crew | None, watch: Watch, shown: bool
+) -> Pass:
     completed = Pass()
     begin_edition(node)
     clear_library(node.home, node.ledger)
@@ -78,16 +84,19 @@ def _run_pass(node: Node, until: State, *, halted: Callable[[], bool], crew: Cre
 
             rate = node.settings.submit.bytes_per_second
             try:
-                submit = stack.enter_context(submitting(node.home, node.membership, Pace(rate)))
+                pace = Pace(rate, sent=watch.working)
+                submit = watch.submitting(stack.enter_context(submitting(node.home, node.membership, pace)))
             except TrustError as error:
                 refusal = error
         advance = stack.enter_context(
             progress("Studies", partial(_count_before, until, node.ledger), unit="studies", shown=shown)
         )
 
-        def report(key: StudyKey, state: State) -> None:
-            completed.reached[key] = state
-            advance(int(state is until or state in ENDED), state.value)
+        def report(key: StudyKey, step: Step) -> None:
+            completed.reached[key] = step.reached
+            advance(int(step.reached is until or step.reached in ENDED), step.reached.value)
+            if step.seconds is not None:
+                watch.entered(step.begun, step.seconds)
 
         pipeline = Pipeline(
             node.home,

@@ -10,11 +10,11 @@ study into quarantine, unless it is sealed: then it waits, since nothing is wron
 """
 
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import structlog
@@ -27,7 +27,6 @@ from shared.errors.storage import DiskNearlyFull, HomeFailed
 from shared.errors.trust import ReceiptInvalid
 from shared.ids import StudyKey, Uid
 from shared.terminal import trace_lines
-from site_node.blanking import Blanking
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import STATE_ORDER, Ledger, State, StudyChanged, StudyEntry
 from site_node.home.library import remove_study
@@ -35,6 +34,7 @@ from site_node.home.records import Records
 from site_node.node.leftovers import Leftovers
 from site_node.node.obstacles import obstacle_of
 from site_node.node.sending import Send, Sending
+from site_node.node.stages import Stages
 from site_node.reasons import reason_for
 from site_node.review.boxes import decided_blanking
 from site_node.study import (
@@ -45,7 +45,6 @@ from site_node.study import (
     Reason,
     Received,
     Refused,
-    Review,
     Sealed,
     Severity,
     Submitted,
@@ -55,13 +54,19 @@ from site_node.submit.outbox import discard
 
 log = structlog.get_logger(__name__)
 
-Inspect = Callable[[Deidentified, frozenset[str]], Deidentified | Refused]
+
+class Step(NamedTuple):
+    """One stage of a study: where it began, where the study came, and how long it took where that is known here."""
+
+    begun: State
+    reached: State
+    seconds: float | None = None
 
 
 class Advance(NamedTuple):
-    """How far a study came: the states it reached, and the error, not of the study, that stopped it there."""
+    """How far a study came: the steps it made, and the error, not of the study, that stopped it there."""
 
-    reached: tuple[State, ...] = ()
+    steps: tuple[Step, ...] = ()
     error: RicordError | None = None
 
 
@@ -72,27 +77,6 @@ _PERHAPS_OF_ONE = (InternalError, HomeFailed, ReceiptInvalid, StudyQuotaReached)
 # Advances studies in other processes: `None` where the process died with the study each time.
 Workers = Callable[[Sequence[StudyKey], State], Iterator[tuple[StudyKey, Advance | None]]]
 BY_WORKERS = (State.RECEIVED, State.INCLUDED, State.DEIDENTIFIED)  # these stages take time, and no connection
-
-
-@dataclass(frozen=True)
-class Stages:
-    """What the pipeline does at each stage. A stage that is `None` is not open: studies wait before it.
-
-    `screen` and `inspect` receive the codes of the reasons that a person released for the study, `deidentify` and
-    `validate` the boxes that a person decided to blank.
-    """
-
-    screen: Callable[[Received, frozenset[str]], Included | Review | Excluded]
-    deidentify: Callable[[Included, Path, Blanking | None], Deidentified | Refused] | None = None
-    inspect: Inspect | None = None
-    is_outdated: Callable[[Deidentified], bool] = lambda _output: False  # then it begins again
-    validate: Callable[[Included, Deidentified, Path, Blanking | None], Validated | Refused] | None = None
-    add_to_library: Callable[[Validated], None] | None = None
-    seal: Callable[[Validated, int], Sealed] | None = None
-    submit: Callable[[Sealed], Submitted] | None = None
-    is_superseded: Callable[[Sealed], bool] = lambda _sealed: False  # sealed under an earlier version of the agreement
-    is_of_another_edition: Callable[[Sealed], bool] = lambda _sealed: False  # than the one installed, which is covered
-    obstacle: Callable[[], RicordError | None] = lambda: None  # for which every study waits that is not sealed
 
 
 @dataclass(frozen=True)
@@ -111,7 +95,7 @@ class Pipeline:
         ledger: its ledger.
         stages: what to do at each stage.
         originals_stay, grows_for, now: see `Leftovers`.
-        report: called with each state that a study reaches.
+        report: called with each step of a study.
         at_once: how many sealed studies are sent side by side.
         halted: called between two stages; `True` ends the pass early.
         shortage: called before each stage; while it returns an error, only sealed studies go on.
@@ -126,7 +110,7 @@ class Pipeline:
         originals_stay: timedelta | None = timedelta(0),
         grows_for: timedelta = timedelta(0),
         at_once: int = 1,
-        report: Callable[[StudyKey, State], None] = lambda _key, _state: None,
+        report: Callable[[StudyKey, Step], None] = lambda _key, _step: None,
         halted: Callable[[], bool] = lambda: False,
         shortage: Callable[[], RicordError | None] = lambda: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -160,7 +144,7 @@ class Pipeline:
         self._leftovers.clear()
         moved, blocked, waits, self._limit = set[StudyKey](), None, None, until
         for key, result in self._results(until, workers):
-            moved |= {key} if result.reached else set()
+            moved |= {key} if result.steps else set()
             if result.error is None:
                 continue
             if not isinstance(result.error, DiskNearlyFull) and self._ledger.study(key).state is State.SEALED:
@@ -174,30 +158,31 @@ class Pipeline:
 
     def advance(self, key: StudyKey, until: State) -> Advance:
         """Move one study, stage after stage, up to the state `until`."""
-        reached: list[State] = []
+        steps: list[Step] = []
         error = None
         while error is None and not self._halted():
             with self._home.changing():  # what is entered now is entered whole
                 entry = self._ledger.study(key)
             if entry.state not in self._steps or STATE_ORDER.index(entry.state) >= STATE_ORDER.index(until):
                 break
+            began = time.monotonic()
             try:
                 state, error = self._step(entry)
             except StudyChanged:
                 continue
             if state is None:
                 break
-            reached.append(state)
-            self._report(key, state)
+            steps.append(Step(entry.state, state, time.monotonic() - began))
+            self._report(key, steps[-1])
             self._leftovers.remove(self._ledger.study(key))
-        return Advance(tuple(reached), error)
+        return Advance(tuple(steps), error)
 
     def _results(self, until: State, workers: Workers | None) -> Iterator[tuple[StudyKey, Advance]]:
         """What became of each study before it was sent, then, where it was sent, of that."""
         with Sending(self._at_once) as sending:
             for key, advanced in self._advanced(until, workers):
                 here = self.advance(key, _earlier(self._limit, State.SEALED)) if advanced.error is None else advanced
-                yield key, Advance(here.reached or advanced.reached, here.error)
+                yield key, Advance(here.steps or advanced.steps, here.error)
                 if self._may_send(key):
                     yield from self._settled(sending.make_room())
                 if self._may_send(key) and self._ledger.withdrawals.covers(*self._records.read(key, Sealed).named):
@@ -218,9 +203,9 @@ class Pipeline:
         for key, end in ended:
             state, error = self._step(self._ledger.study(key), partial(self._submit, end=end))
             if state is not None:
-                self._report(key, state)
+                self._report(key, Step(State.SEALED, state))
                 self._leftovers.remove(self._ledger.study(key))
-            yield key, Advance(() if state is None else (state,), error)
+            yield key, Advance(() if state is None else (Step(State.SEALED, state),), error)
             if state in (State.VALIDATED, State.RECEIVED):  # agreement or edition changed: it is sealed or made anew
                 yield key, self.advance(key, self._limit)
 
@@ -232,16 +217,17 @@ class Pipeline:
         if workers is not None and for_workers:
             for key, result in workers(for_workers, _earlier(until, State.SEALED)):
                 advanced = self._worker_died(key) if result is None else result
-                for state in advanced.reached:
-                    self._report(key, state)
+                for step in advanced.steps:
+                    self._report(key, step)
                 yield key, advanced
 
     def _worker_died(self, key: StudyKey) -> Advance:
         """Quarantine a study with which a worker died each time, unless it was sealed by then."""
-        if self._ledger.study(key).state is State.SEALED:
-            return Advance((State.SEALED,))
+        begun = self._ledger.study(key).state
+        if begun is State.SEALED:
+            return Advance((Step(State.VALIDATED, begun),))
         self._ledger.advance(key, State.QUARANTINED, reasons=(reason_for("worker-died", severity=Severity.REVIEW),))
-        return Advance((State.QUARANTINED,))
+        return Advance((Step(begun, State.QUARANTINED),))
 
     def _step(
         self, entry: StudyEntry, stage: Callable[[StudyEntry], State | None] | None = None

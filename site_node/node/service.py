@@ -18,6 +18,8 @@ from shared.errors.inputs import NoDicomFound
 from shared.errors.settings import HomeBusy, SettingsError
 from shared.errors.storage import DiskFull, DiskNearlyFull
 from site_node.home.ledger import Ledger, State
+from site_node.monitoring.endpoint import monitored
+from site_node.monitoring.watch import Watch
 from site_node.node.acquisition import Acquisition
 from site_node.node.crew import Crew
 from site_node.node.daily_proof import DailyProof
@@ -43,14 +45,16 @@ def serve(node: Node, stop: threading.Event, *, federation: bool, ready: Callabl
 
     Raises the errors of settings; other errors are logged by their codes, and the next pass tries again.
     """
-    acquisition = Acquisition(node.home, node.settings, node.stages.names)
-    with node.home.serving(), acquisition.running(stop):
+    acquisition, watch = Acquisition(node.home, node.settings, node.stages.names), Watch(node.home)
+    watch.working()
+    monitor = node.settings.monitor, node.home, node.free_space, watch
+    with node.home.serving(), acquisition.running(stop), monitored(*monitor):
         threads: list[threading.Thread | None] = []
         try:
-            threads.append(start_heartbeat(node, stop))
+            threads.append(start_heartbeat(node, stop, watch.reached))
             threads.append(start_federation(node, stop) if federation else None)
             ready()
-            _serve(node, stop, acquisition)
+            _serve(node, stop, acquisition, watch)
         finally:
             stop.set()
             for thread in filter(None, threads):
@@ -59,7 +63,8 @@ def serve(node: Node, stop: threading.Event, *, federation: bool, ready: Callabl
 
 def run_once(node: Node, stop: threading.Event) -> Pass:
     """Receive the inbox, work on due requests to the PACS, then move every study as far as it can go."""
-    _receive_inbox(node, InboxWatcher(node.ledger, node.home.inbox(node.settings), settle=False))
+    inbox = InboxWatcher(node.ledger, node.home.inbox(node.settings), settle=False)
+    _receive_inbox(node, inbox, Watch(node.home))
     acquisition = Acquisition(node.home, node.settings, node.stages.names)
     if node.settings.asks_a_pacs:
         with acquisition.listening():
@@ -89,22 +94,22 @@ def until_signal() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _serve(node: Node, stop: threading.Event, acquisition: Acquisition) -> None:
+def _serve(node: Node, stop: threading.Event, acquisition: Acquisition, watch: Watch) -> None:
     """Pass after pass; workers and the text detector stay while passes move studies."""
-    watch, proof = InboxWatcher(node.ledger, node.home.inbox(node.settings), settle=True), DailyProof()
-    states = StatesWatch()
-    with closing(Crew(stop.is_set)) as crew:
+    inbox, proof = InboxWatcher(node.ledger, node.home.inbox(node.settings), settle=True), DailyProof()
+    states, halted = StatesWatch(), watch.halted(stop)
+    with closing(Crew(halted)) as crew:
         while not stop.is_set():
             is_woken: Callable[[], bool] = bool  # never, where the ledger cannot be asked
             moved = 0
             try:
                 is_woken = _waker(node.ledger)
-                _receive(node, watch, acquisition)
+                _receive(node, inbox, acquisition, watch)
                 current = replace(node, membership=membership_of(node.home))
                 if current.membership is not None:
                     proof.ask_if_due(node.home, current.membership)
                     states.ask_if_due(node.home, node.ledger, current.membership)
-                completed = run_pass(current, State.SUBMITTED, halted=stop.is_set, crew=crew)
+                completed = run_pass(current, State.SUBMITTED, halted=halted, crew=crew, watch=watch)
                 moved = completed.progress.moved
                 _log_pass(completed)
             except SettingsError:
@@ -113,7 +118,7 @@ def _serve(node: Node, stop: threading.Event, acquisition: Acquisition) -> None:
                 log.warning("run.problem", code=(error if isinstance(error, RicordError) else home_failed(error)).code)
             if not moved:
                 crew.close()
-            _wait(stop, node.settings.poll_seconds, is_woken)
+            _wait(stop, node.settings.poll_seconds, is_woken, watch)
 
 
 def _waker(ledger: Ledger) -> Callable[[], bool]:
@@ -130,27 +135,27 @@ def _waker(ledger: Ledger) -> Callable[[], bool]:
     return is_woken
 
 
-def _wait(stop: threading.Event, seconds: float, is_woken: Callable[[], bool]) -> None:
+def _wait(stop: threading.Event, seconds: float, is_woken: Callable[[], bool], watch: Watch) -> None:
     """Wait for the next pass: so many seconds, or until `is_woken` or `stop`."""
     due = time.monotonic() + seconds
     while (left := due - time.monotonic()) > 0 and not stop.wait(min(left, _WAKE_SECONDS)) and not is_woken():
-        pass
+        watch.waiting()
 
 
-def _receive(node: Node, watch: InboxWatcher, acquisition: Acquisition) -> None:
+def _receive(node: Node, inbox: InboxWatcher, acquisition: Acquisition, watch: Watch) -> None:
     """Receive from inbox and network; on a full disk log an error, so that the pass still sends studies."""
     try:
-        _receive_inbox(node, watch)
+        _receive_inbox(node, inbox, watch)
         _receive_arrivals(node, acquisition)
     except (DiskFull, DiskNearlyFull) as error:
         log.warning("receive.blocked", code=error.code, message=error.public)
 
 
-def _receive_inbox(node: Node, watch: InboxWatcher) -> None:
+def _receive_inbox(node: Node, inbox: InboxWatcher, watch: Watch) -> None:
     """Receive new entries of the inbox; an entry without DICOM is noted in the ledger."""
-    for entry in watch.ready():
+    for entry in inbox.ready():
         try:
-            _log_intake(receive_source(node, entry.path))
+            _log_intake(receive_source(node, entry.path, on_file=watch.working))
         except NoDicomFound:
             node.ledger.add_files([(entry.path.name, Ending.REFUSED, "no-dicom-found")])
         except HomeBusy:  # a command receives; the inbox waits for it, the studies do not
@@ -160,7 +165,7 @@ def _receive_inbox(node: Node, watch: InboxWatcher) -> None:
         except RicordError as error:
             log.warning("receive.problem", code=error.code)
             continue
-        watch.mark_received(entry)
+        inbox.mark_received(entry)
 
 
 def _receive_arrivals(node: Node, acquisition: Acquisition, *, quiet_seconds: float | None = None) -> None:

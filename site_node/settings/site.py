@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 
 from shared.errors.inputs import InvalidArgument
 from shared.frozen import Frozen
+from shared.monitoring.settings import MonitorSettings
 from shared.settings import load_settings
 from site_node.settings.dicomweb import DicomwebSettings
 from site_node.settings.dimse import PacsSettings, ScpSettings, SendSettings
@@ -38,6 +39,7 @@ class SiteSettings(Frozen):
     send: SendSettings | None = None
     dicomweb: DicomwebSettings | None = None
     submit: SubmitSettings = SubmitSettings()
+    monitor: MonitorSettings | None = None
 
     @property
     def asks_a_pacs(self) -> bool:
@@ -80,6 +82,10 @@ workers = 0                  # processes that work on studies side by side; 0: o
 # [submit]                   # remove the signs to change how sealed studies are sent
 # at_once = 4                # studies on their way side by side; 1 to 4
 # megabits_per_second = 20   # of all together; 0: as many as go
+
+# [monitor]                  # remove the signs to let `ricord-site run` answer /metrics, /livez and /readyz over HTTP
+# port = 9464                # counts and codes for Prometheus; extra `monitoring`
+# host = "127.0.0.1"         # plain and without a key: another address only in a network of the machine's own
 
 # [scp]                      # remove the signs to let a PACS or a modality push images to `ricord-site run`
 # port = 11112

@@ -18,7 +18,8 @@ from site_node.deidentify.study import deidentify
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
 from site_node.home.records import Records
-from site_node.node.pipeline import Pipeline, Stages
+from site_node.node.pipeline import Pipeline
+from site_node.node.stages import Stages
 from site_node.pixels.client import PixelChecker
 from site_node.pixels.inspect import inspect_apart
 from site_node.pseudonyms.keyed import Pseudonyms

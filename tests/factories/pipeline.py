@@ -13,7 +13,7 @@ from site_node.blanking import Blanking
 from site_node.home.folder import SiteHome, init_home
 from site_node.home.ledger import Ledger
 from site_node.node.intake import enter_reception
-from site_node.node.pipeline import Stages
+from site_node.node.stages import Stages
 from site_node.receive.folder import Reception
 from site_node.study import (
     Deidentified,

@@ -7,10 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 
 from shared.receipt import Receipt
 from shared.signed import Signed
 from site_node.home.folder import SiteHome
+from site_node.home.free_space import FreeSpace
+from site_node.monitoring.figures import NodeFigures
+from site_node.monitoring.watch import Watch
 from tests.factories.dicom import SECRETS, make_ct, make_dx, plant_identifiers, write_file
 from tests.factories.federation import Federation, running_federation
 
@@ -51,6 +55,13 @@ def fill(folder: Path) -> set[str]:
     return {text for text in planted if len(text) > 3}  # shorter ones occur by chance
 
 
+def scraped(home: SiteHome) -> str:
+    """What Prometheus gets of the node."""
+    registry = CollectorRegistry()
+    registry.register(NodeFigures(home, FreeSpace(home.folder, 1), Watch(home)))
+    return generate_latest(registry).decode()
+
+
 def test_a_patients_value_is_only_where_the_readme_says(federation: Federation) -> None:
     """After a whole run no output, ledger, library, receipt, report or file name holds one of the patient's values."""
     home, member = federation.site("Leaking Hospital")
@@ -60,6 +71,7 @@ def test_a_patients_value_is_only_where_the_readme_says(federation: Federation) 
     printed = call(home, "clinical", "import", str(sheet), "--as", "A. Miller")
     printed += call(home, "run", "--once", "--no-federation")
     printed += call(home, "review", "list") + call(home, "review", "audit") + call(home, "status")
+    printed += scraped(home)
     status = json.loads(call(home, "status", "--json"))
     assert status["submitted"] >= 1, json.dumps(status)
     assert [text for text in planted if text.lower() in printed.lower()] == []

@@ -20,7 +20,8 @@ from site_node.home.ledger import Ledger, State
 from site_node.home.records import Records
 from site_node.node.composition import inspector
 from site_node.node.intake import enter_reception
-from site_node.node.pipeline import Pipeline, Stages
+from site_node.node.pipeline import Pipeline
+from site_node.node.stages import Stages
 from site_node.pixels.client import PixelChecker
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.receive.folder import Reception

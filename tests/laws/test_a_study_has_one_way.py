@@ -17,7 +17,8 @@ from site_node.home.folder import init_home
 from site_node.home.ledger import Ledger, State
 from site_node.home.records import Records
 from site_node.node.intake import enter_reception
-from site_node.node.pipeline import Pipeline, Stages
+from site_node.node.pipeline import Pipeline
+from site_node.node.stages import Stages
 from site_node.node.workers import Inline
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.receive.folder import receive_folder

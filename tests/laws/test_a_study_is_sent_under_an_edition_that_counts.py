@@ -20,7 +20,8 @@ from shared.editions import EditionRange, ProtocolEdition, rank
 from shared.errors.protocol import EditionNotCovered, EditionOver, ProtocolMismatch
 from shared.ids import Sha256
 from site_node.home.ledger import Ledger, State
-from site_node.node.pipeline import Pipeline, Stages
+from site_node.node.pipeline import Pipeline
+from site_node.node.stages import Stages
 from site_node.study import Sealed, Submitted, Validated
 from tests.factories.pipeline import enter, make_home, make_stages, make_study
 

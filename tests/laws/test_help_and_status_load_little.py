@@ -1,4 +1,4 @@
-"""`--help` and `status` answer at once: they load nothing that only another verb needs."""
+"""`--help`, `status` and `health` answer at once: they load nothing that only another verb needs."""
 
 import subprocess
 import sys
@@ -8,7 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 import site_node.cli
+from shared.monitoring.pulse import Pulse
 from site_node.federate.policy import POLICY_FILE, write_default_policy
+from site_node.home.folder import init_home
 from tests.factories.federation import running_federation
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,3 +53,13 @@ def test_status_loads_what_it_counts_with(tmp_path: Path, monkeypatch: pytest.Mo
     assert not loaded & HEAVY
     monkeypatch.setattr("site_node.node.open.load_protocol", None)
     assert CliRunner().invoke(site_node.cli.app, ["--home", str(home.folder), "status"]).exit_code == 0
+
+
+def test_health_loads_next_to_nothing(tmp_path: Path) -> None:
+    """It is asked every half minute: at the site for two files, at the coordinator for a call to its port."""
+    with running_federation(tmp_path) as federation, init_home(tmp_path / "home", name="Quick Hospital").serving():
+        Pulse(tmp_path / "home" / "pulse").beat("waiting")
+        _, at_site = modules_of("site_node.cli", "--home", tmp_path / "home", "health")
+        _, at_centre = modules_of("coordinator.cli", "--home", federation.home.folder, "health")
+    assert not at_site & HEAVY
+    assert at_centre & HEAVY <= {"asyncio", "google", "grpc", "multiprocessing", "structlog"}

@@ -14,7 +14,8 @@ from shared.errors.storage import HomeFailed
 from shared.errors.tree import all_errors, error_for
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import STATE_ORDER, Ledger, State
-from site_node.node.pipeline import Pipeline, Stages
+from site_node.node.pipeline import Pipeline
+from site_node.node.stages import Stages
 from site_node.review.retry import retry
 from site_node.study import Excluded, Included, Received, Review, Sealed, Submitted
 from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study

@@ -11,7 +11,8 @@ from shared.errors.base import ExitCode
 from shared.errors.studies import DicomUnreadable
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
-from site_node.node.pipeline import Pipeline, Stages
+from site_node.node.pipeline import Pipeline
+from site_node.node.stages import Stages
 from tests.factories.pipeline import enter, make_study
 from tests.unit.site_node.commands.conftest import Run
 

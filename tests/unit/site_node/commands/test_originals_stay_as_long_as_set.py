@@ -16,8 +16,9 @@ from site_node.home.folder import SiteHome
 from site_node.home.ledger import ARRIVED_LATE, ENDED, Ledger, State
 from site_node.home.retrieve_requests import Part
 from site_node.node.acquisition import Acquisition
-from site_node.node.pipeline import Pipeline, Stages
+from site_node.node.pipeline import Pipeline
 from site_node.node.retention import FOR_RETRY, forget_lists
+from site_node.node.stages import Stages
 from site_node.pseudonyms.names import KeyedNames
 from site_node.receive.request_lists import RequestLists, StudyRequest
 from site_node.review.decisions import reject

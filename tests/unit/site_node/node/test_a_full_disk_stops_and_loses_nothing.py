@@ -13,7 +13,7 @@ from shared.errors.storage import DiskFull, DiskNearlyFull
 from site_node.home.folder import SiteHome
 from site_node.home.free_space import FreeSpace
 from site_node.home.ledger import STATE_ORDER, Ledger, State
-from site_node.node.pipeline import Pipeline
+from site_node.node.pipeline import Pipeline, Step
 from site_node.study import Deidentified, Ending
 from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study
 
@@ -131,8 +131,8 @@ def test_a_disk_that_fills_in_a_pass_stops_before_the_next_stage(
     disk = Disk()
     enter(home, ledger, make_study(home, "good-1"))
 
-    def fill(_key: str, state: State) -> None:
-        disk.free = 0 if state is State.DEIDENTIFIED else disk.free
+    def fill(_key: str, step: Step) -> None:
+        disk.free = 0 if step.reached is State.DEIDENTIFIED else disk.free
 
     stages = make_stages(home, tmp_path / "submitted")
     Pipeline(home, ledger, stages, report=fill, shortage=FreeSpace(home.folder, 1, disk).shortage).run()

@@ -17,7 +17,8 @@ from site_node.home.words import SiteWords
 from site_node.membership.record import Membership
 from site_node.node.composition import SiteStages
 from site_node.node.intake import enter_reception
-from site_node.node.pipeline import Pipeline, Stages
+from site_node.node.pipeline import Pipeline
+from site_node.node.stages import Stages
 from site_node.receive.folder import Reception
 from site_node.settings.site import SiteSettings
 from site_node.study import Deidentified, Included, Received, Validated

@@ -17,7 +17,8 @@ from shared.errors.trust import ReceiptInvalid
 from site_node.blanking import Blanking
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
-from site_node.node.pipeline import Pipeline, Stages
+from site_node.node.pipeline import Pipeline
+from site_node.node.stages import Stages
 from site_node.study import Deidentified, Included, Refused, Sealed, Submitted
 from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study
 

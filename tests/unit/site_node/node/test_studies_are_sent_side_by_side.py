@@ -58,7 +58,7 @@ def test_so_many_are_under_way_at_once(home: SiteHome, ledger: Ledger, tmp_path:
 
     reached = list[State]()
     pipeline = Pipeline(
-        home, ledger, replace(stages, submit=submit), at_once=4, report=lambda _key, state: reached.append(state)
+        home, ledger, replace(stages, submit=submit), at_once=4, report=lambda _key, step: reached.append(step.reached)
     )
     assert pipeline.run().moved == len(NAMES)
     assert max(under_way) == 4

@@ -72,7 +72,7 @@ def moved(node: Node, address: str) -> Membership:
 def beat(node: Node, seconds: float) -> float:
     """Let it report for so long; how many seconds its end took."""
     stop = threading.Event()
-    thread = start_heartbeat(node, stop)
+    thread = start_heartbeat(node, stop, lambda: None)
     assert thread is not None
     time.sleep(seconds)
     stop.set()
@@ -140,7 +140,7 @@ def test_a_coordinator_that_is_frozen_holds_no_end_up(node: Node, monkeypatch: p
 def test_it_can_be_switched_off(node: Node, tmp_path: Path) -> None:
     """By the setting alone."""
     off = Node(node.home, node.settings.model_copy(update={"heartbeat": False}), node.ledger, node.membership)
-    assert start_heartbeat(off, threading.Event()) is None
+    assert start_heartbeat(off, threading.Event(), lambda: None) is None
 
 
 def test_another_error_is_said_once(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,7 +52,7 @@ def test_a_study_that_its_worker_sealed_before_it_died_is_sent(home: SiteHome, l
 
     def workers(keys: Sequence[StudyKey], until: State) -> Iterator[tuple[StudyKey, Advance | None]]:
         for key in keys:
-            assert pipeline.advance(key, until).reached[-1] is State.SEALED
+            assert pipeline.advance(key, until).steps[-1].reached is State.SEALED
             yield key, None
 
     assert pipeline.run(State.SUBMITTED, workers).moved == STUDIES
@@ -82,7 +82,7 @@ def test_a_worker_says_of_a_home_that_it_cannot_open_what_is_wrong(tmp_path: Pat
     """Nothing is raised in the worker, so that no study is charged with it."""
     missing = tmp_path / "none"
     advanced = advance_study(missing, None, State.VALIDATED, StudyKey("0" * 32))
-    assert advanced.reached == ()
+    assert advanced.steps == ()
     assert isinstance(advanced.error, RicordError)
     assert not isinstance(advanced.error, InternalError)
 

@@ -16,6 +16,7 @@ from shared.errors.storage import HomeFailed
 from shared.ids import StudyKey
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import State, StudyEntry
+from site_node.monitoring.watch import Watch
 from site_node.node import crew, service
 from site_node.node.acquisition import Acquisition
 from site_node.node.crew import IMAGE_SECONDS, SEARCH_SECONDS, START_SECONDS, Crew
@@ -150,7 +151,7 @@ def test_the_service_keeps_its_crew_while_passes_move_studies(tmp_path: Path, mo
     settings = home.settings_file.read_text()
     home.settings_file.write_text(settings.replace("poll_seconds = 10.0", "poll_seconds = 0.1"))
     with open_node(home) as node:
-        service._serve(node, stop, Acquisition(node.home, node.settings, node.stages.names))
+        service._serve(node, stop, Acquisition(node.home, node.settings, node.stages.names), Watch(home))
     assert len(crews) == 1
     assert [event if isinstance(event, (int, str)) else "failed" for event in events] == [
         *(2, 1, 0, "close", "failed", "close", 3, "close")

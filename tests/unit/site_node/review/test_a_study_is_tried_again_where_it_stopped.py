@@ -13,7 +13,8 @@ from shared.errors.inputs import InvalidArgument, NotFound
 from shared.errors.studies import ManifestInvalid
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
-from site_node.node.pipeline import Pipeline, Stages
+from site_node.node.pipeline import Pipeline
+from site_node.node.stages import Stages
 from site_node.review.retry import retry
 from site_node.study import Ending
 from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study, reason

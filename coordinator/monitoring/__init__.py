@@ -1,0 +1,1 @@
+"""What other programs may ask of a running coordinator: whether it answers, and figures for Prometheus."""

@@ -1,0 +1,1 @@
+"""What other programs may ask of a service: whether it goes on, and figures for Prometheus."""
