@@ -10,6 +10,8 @@ import typer
 from coordinator.commands.home_folder import CURATOR_HOME_VARIABLE, HOME_VARIABLE, variable_of
 from shared.terminal import Version, make_app, run_app
 
+_LOGS_NOTHING = "health"  # asked every half minute, it does not wait until the log's library is loaded
+
 app = make_app(
     "The centre of a federation of hospitals: agreements, sealed studies, cohort summaries, federated runs.\n\n"
     "`init` founds a federation and `serve` runs it; every other verb is a call to a running coordinator, with the "
@@ -45,7 +47,8 @@ def choose_home(
 ) -> None:
     """Settle which home a verb works in."""
     del version
-    _log_to_stderr()
+    if context.invoked_subcommand != _LOGS_NOTHING:
+        _log_to_stderr()
     variable = variable_of(context)
     named = home or (Path(os.environ[variable]) if os.environ.get(variable) else None)
     context.obj = named.expanduser().absolute() if named else None  # `folder_of` insists on one: help needs no home

@@ -62,4 +62,4 @@ def test_health_loads_next_to_nothing(tmp_path: Path) -> None:
         _, at_site = modules_of("site_node.cli", "--home", tmp_path / "home", "health")
         _, at_centre = modules_of("coordinator.cli", "--home", federation.home.folder, "health")
     assert not at_site & HEAVY
-    assert at_centre & HEAVY <= {"asyncio", "google", "grpc", "multiprocessing", "structlog"}
+    assert at_centre & HEAVY <= {"asyncio", "google", "grpc", "multiprocessing"}
