@@ -21,12 +21,14 @@ from shared.errors.protocol import EditionNotCovered
 from shared.errors.trust import CertificateForeign, ClockWrong, NotEnrolled, SignatureInvalid
 from shared.ids import AgreementId, Sha256, SiteId
 from shared.manifest import canonical_json
+from shared.proto.ricord.v1 import agreement_pb2 as pb
 from shared.signed import Signed
 from shared.token import Token, TokenKind
+from shared.wire import to_signed
 from site_node.home.folder import SiteHome, init_home
 from site_node.membership import amendment, enrolment
 from site_node.membership.agreement import sign_agreement
-from site_node.membership.amendment import read_amendment, sign_amendment
+from site_node.membership.amendment import fetch_countersigned, read_amendment, sign_amendment
 from site_node.membership.enrolment import enrol
 from site_node.membership.invitation import checked_offer
 from site_node.membership.record import (
@@ -172,6 +174,42 @@ def test_a_member_is_offered_a_next_version_of_its_agreement(
                 way(home)
         assert files.draft.read_bytes() == draft
     assert stub.SignAmendment.called == is_next
+
+
+@pytest.mark.parametrize(("version", "executed"), [(1, True), (2, False), (3, False)])
+def test_nothing_changes_before_a_next_version_is_countersigned(
+    home: SiteHome, monkeypatch: pytest.MonkeyPatch, version: int, executed: bool
+) -> None:
+    """Whatever number the coordinator names."""
+    before = load_membership(home)
+    agreement = pb.Agreement(version=version, execution=to_signed(Signed(document="{}", signature="c2ln")))
+    if not executed:
+        agreement.ClearField("execution")
+    stub = SimpleNamespace(GetMembership=lambda *_, **__: SimpleNamespace(agreement=agreement))
+    monkeypatch.setattr(amendment, "member_channel", lambda _: nullcontext())
+    monkeypatch.setattr(amendment, "MembershipServiceStub", lambda _: stub)
+    assert fetch_countersigned(home) is None
+    assert load_membership(home) == before
+
+
+def test_a_next_version_leaves_the_one_that_it_replaces(
+    federation: Federation, home: SiteHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the keys of its curator are known as long as it has studies."""
+    files, own, before = IdentityFiles(home), load_signing(home.signing_key), load_membership(home)
+    replaced = files.agreement.read_bytes()
+    agreement = SignedAgreement.model_validate_json(replaced)
+    terms = before.terms.model_copy(update={"version": 2})
+    consent = Signed.by(own, agreement.consent.unsafe_parsed(Consent, what="it").model_copy(update={"terms": terms}))
+    executed = agreement.execution.unsafe_parsed(Execution, what="it")
+    execution = executed.model_copy(update={"version": 2, "consent_sha256": consent.digest})
+    files.consent.write_bytes(canonical_json(consent))
+    answer = pb.Agreement(version=2, execution=to_signed(Signed.by(federation.identity.signing_key, execution)))
+    stub = SimpleNamespace(GetMembership=lambda *_, **__: SimpleNamespace(agreement=answer))
+    monkeypatch.setattr(amendment, "member_channel", lambda _: nullcontext())
+    monkeypatch.setattr(amendment, "MembershipServiceStub", lambda _: stub)
+    assert fetch_countersigned(home) == load_membership(home) == before.model_copy(update={"terms": terms})
+    assert files.replaced(1).read_bytes() == replaced
 
 
 def signed_home(federation: Federation, name: str) -> tuple[SiteHome, str]:

@@ -52,10 +52,12 @@ class Centre:
         self._servicer = AuditServicer(AuditService(store, identity, folder / "audit-head.json"))
         self._store = store
         self.answer: pb.GetProofResponse | None = None
+        self.sizes = list[int]()  # of the earlier heads that it was asked to go on from
 
     def prove(self, request: pb.GetProofRequest, timeout: float) -> pb.GetProofResponse:
         """The servicer's answer, or the one that a test put here."""
         context: Any = None
+        self.sizes.append(request.size)
         return self.answer or self._servicer.GetProof(request, context)
 
     def receipt(self, receipts: Path, number: int) -> Path:
@@ -119,6 +121,7 @@ def test_what_was_proven_is_known(home: SiteHome, centre: Centre) -> None:
         assert head is not None
         sizes.append(head.size)
     assert sizes == [1, 2, 3, 4, 5]
+    assert centre.sizes == [0, 1, 2, 3, 4]
     assert len(witness.receipts()[1]) == 5
 
 
