@@ -85,7 +85,7 @@ def _problem_of_numbers(metrics: MetricRecord, kind: str, task: TrainingTask) ->
     if set(metrics) != _NUMBERS[kind] or any(isinstance(value, list) for value in metrics.values()):
         return "it holds other numbers than it should"
     if not all(math.isfinite(value) for value in metrics.values()):
-        return "one of its numbers is none"
+        return "one of its numbers is not finite"
     images = metrics[records.EXAMPLES]
     if not isinstance(images, int) or not (kind == "train") <= images <= task.maximum_images:
         return "its number of images is outside the plan"

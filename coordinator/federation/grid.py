@@ -187,7 +187,7 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
                 self._say(what, [asked[name] for name in waiting])
                 self._grid.wait(_CHECK_SECONDS)
         self._grid.forget(waiting)
-        missed = {site: "it takes no part any more" for name, site in pushed if not name}
+        missed = {site: "it no longer takes part" for name, site in pushed if not name}
         return replies, missed | {asked[name]: "it did not answer in time" for name in waiting}
 
     def round_of(self, message: Message) -> int:

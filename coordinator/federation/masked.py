@@ -109,7 +109,9 @@ class MaskedRounds:
         average = averaged(total.total, sites=sites, most_images=self._task.maximum_images)
         state, loss = average.values[:-1].astype(np.float32), float(average.values[-1])
         if average.images < sites or loss < 0 or too_far(state, start, self._task):
-            raise RunFailed(problem="the pooled update is not one of legal ones, so a site lied; masks hide which one")
+            raise RunFailed(
+                problem="the pooled update is outside the plan's bounds, so a site lied; masks hide which one"
+            )
         figures: Figures = {records.EXAMPLES: average.images, records.LOSS: loss, records.FIGURES: 1}
         return {records.ARRAYS: ArrayRecord({records.STATE: Array(state)})}, figures
 

@@ -54,6 +54,6 @@ def _evaluated(
         return None, ()
     run = run_of(request.evaluation.run)
     if run.plan.training is None or run.state != "done":
-        raise PlanInvalid(problem="the run of the model is no training that is done")
+        raise PlanInvalid(problem="the model's run is not a finished training")
     result = TrainingResult.model_validate_json(run.result)
     return evaluation_of(request.evaluation, run.plan.training, result), run.plan.roster

@@ -158,7 +158,7 @@ def _node_key(pem: bytes) -> str:
     try:
         key = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise InvalidArgument(name="public_key", problem="it is no public key in PEM") from error
+        raise InvalidArgument(name="public_key", problem="it is not a public key in PEM") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
         raise InvalidArgument(name="public_key", problem="it is not on the curve P-384")
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()

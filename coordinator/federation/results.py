@@ -229,7 +229,7 @@ def evaluation_of(request: EvaluationRequest, training: TrainingTask, result: Tr
     wanted = result.best if request.model == "best" else result.rounds[-1].round
     test = next((test for test in result.tests if test.model.round == wanted), None)
     if test is None:
-        raise PlanInvalid(problem="that run has no such model that was tested")
+        raise PlanInvalid(problem="that run has no tested model of that kind")
     return EvaluationTask(
         run=request.run,
         round=test.model.round,

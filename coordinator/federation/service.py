@@ -124,10 +124,10 @@ class FederationService:
             if (run.state, run.plan.purpose) != ("failed", "training"):
                 raise RunFailed(problem="only a training that has failed can go on")
             if run.plan.expires_at <= self._now():
-                raise RunFailed(problem="its plan has expired: no site takes part in it any more")
+                raise RunFailed(problem="its plan has expired: no site takes part in it now")
             researcher = run.plan.researcher
             if researcher and not is_member_now(work, Role.RESEARCHER, researcher, self._now()):
-                raise RunFailed(problem=f"researcher {researcher}, who asked for it, is a member no more")
+                raise RunFailed(problem=f"researcher {researcher}, who asked for it, is no longer a member")
             work.append_event(at=self._now(), actor=actor, action="run resumed", about=run.id)
             resumed = run.model_copy(update={"state": "pending", "ended_at": None, "problem": ""})
             work.put_run(resumed)

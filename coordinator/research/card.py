@@ -100,7 +100,7 @@ def _sites(result: TrainingResult) -> Iterator[str]:
     ]
     yield _table((f"site, round {test.model.round}", "AUC, 95 % interval", "its own model, learned alone"), rows)
     if test.worst is None:
-        yield "By their intervals no site can be told to be worse than all together."
+        yield "The intervals show no site to be worse than all sites together."
 
 
 def _auc(site: SiteTest | None) -> str:

@@ -19,10 +19,10 @@ from site_node.home.library import RECORD, SERIES_ATTRIBUTES, LibraryInstance, L
 
 TABLE = "clinical.csv"
 KEYS = ("StudyInstanceUID", "AccessionNumber", "PatientID")  # the first that the table has joins its rows
+_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")  # a file without one of them is left out
 _ATTRIBUTES = (
     *KEYS,
-    "SOPInstanceUID",
-    "SeriesInstanceUID",
+    *_UIDS,
     "StudyDate",
     *SERIES_ATTRIBUTES,
 )
@@ -63,7 +63,7 @@ def _instances(source: Path) -> Iterator[_Instance]:
     for file in sorted(source.rglob("*")):
         if file.is_file() and file.name != TABLE:
             attributes = read_attributes(file, *_ATTRIBUTES)
-            if {"SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"} <= set(attributes):
+            if all(Uid.pattern.fullmatch(attributes.get(name, "")) for name in _UIDS):
                 yield _Instance(file, attributes)
 
 
@@ -71,8 +71,13 @@ def _table(file: Path) -> tuple[str, dict[str, Row]]:
     """The column that joins, and the other columns of each row; without a file, no rows."""
     if not file.is_file():
         return KEYS[0], {}
-    with file.open(encoding="utf-8-sig", newline="") as text:
-        rows = list(csv.DictReader(text))
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as text:
+            rows = list(csv.DictReader(text))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InvalidArgument(name=TABLE, problem="it is not a table of comma-separated text in UTF-8") from error
+    if any(None in row for row in rows):
+        raise InvalidArgument(name=TABLE, problem="a row of it has more cells than its head")
     head = set(rows[0]) if rows else set()
     key = next((name for name in KEYS if name in head), None)
     if key is None:

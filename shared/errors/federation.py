@@ -34,7 +34,7 @@ class TooFewSites(FederationError):
     """Fewer sites take part than the policy's minimum."""
 
     text = Text(
-        "{present} sites take part, the minimum is {minimum}; it goes no further without more of them.",
+        "{present} sites take part, the minimum is {minimum}; the run cannot go on with fewer.",
         ExitCode.REFUSED,
         "FAILED_PRECONDITION",
     )
@@ -43,7 +43,7 @@ class TooFewSites(FederationError):
 class PlanInvalid(FederationError):
     """A run's plan contradicts itself or asks for the impossible."""
 
-    text = Text("The run's plan cannot hold: {problem}.", ExitCode.USAGE, "INVALID_ARGUMENT")
+    text = Text("The run's plan is not valid: {problem}.", ExitCode.USAGE, "INVALID_ARGUMENT")
 
 
 class RunNotProposed(FederationError):

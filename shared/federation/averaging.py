@@ -74,7 +74,9 @@ def averaged(total: Words, *, sites: int, most_images: int) -> Average:
     images, products = int(signed[0]), signed[1:]
     bound = images * LIMIT * SCALE
     if not 0 <= images <= sites * most_images or products.min() < -bound or products.max() > bound:
-        raise RunFailed(problem="a sum is not one of legal numbers, so a site lied or erred; masks hide which one")
+        raise RunFailed(
+            problem="a sum is outside the possible range, so a site sent wrong values; masks hide which one"
+        )
     return Average(products / (max(images, 1) * SCALE), images)
 
 
@@ -88,7 +90,7 @@ def evaluation_of(total: Words, *, sites: int, most_images: int) -> tuple[float,
     average = averaged(total[:2], sites=sites, most_images=most_images)
     counts = total[2:].view(np.int64).reshape(2, BINS)
     if counts.min() < 0 or int(counts.sum()) != average.images or average.values[0] < 0:
-        raise RunFailed(problem="a sum is not one of evaluations, so a site lied or erred; masks hide which one")
+        raise RunFailed(problem="a sum does not fit an evaluation, so a site sent wrong values; masks hide which one")
     return float(average.values[0]), counts
 
 

@@ -22,4 +22,4 @@ def check_label(label: str, protocol_digest: Sha256) -> None:
     """Raise `PlanInvalid` for a label that no site could have, `ProtocolMismatch`."""
     names = learnable(protocol_digest)
     if label not in names:
-        raise PlanInvalid(problem=f"the label `{label}` is no yes/no field of the dictionary ({', '.join(names)})")
+        raise PlanInvalid(problem=f"the label `{label}` is not a yes/no field of the dictionary ({', '.join(names)})")

@@ -59,7 +59,7 @@ def npy_vector(data: bytes, length: int) -> Vector:
     head = io.BytesIO()
     np.lib.format.write_array_header_1_0(head, {"descr": "<f4", "fortran_order": False, "shape": (length,)})
     if not data.startswith(head.getvalue()) or len(data) != len(head.getvalue()) + 4 * length:
-        raise InvalidArgument(name="model state", problem=f"it is no array of {length} float32")
+        raise InvalidArgument(name="model state", problem=f"it is not an array of {length} float32 values")
     vector = np.frombuffer(data, dtype="<f4", offset=len(head.getvalue()))
     check_finite(vector)
     return vector

@@ -174,16 +174,15 @@ def history(context: typer.Context, as_json: Json = False) -> None:
         (
             each.run or "no plan",
             summary(plan_in(plans[each.run].document)) if each.run is not None and each.run in plans else "",
-            _time(each.first_at),
-            _time(each.last_at),
-            each.sent,
-            each.bytes,
-            each.refused,
+            f"{_time(each.first_at)} to {_time(each.last_at)}",
+            "; ".join(
+                [f"{each.sent}: {each.bytes:,} bytes"] * bool(each.sent)
+                + [f"refused: {each.refused}"] * bool(each.refused)
+            ),
         )
         for each in runs
     ]
-    columns = ["Run", "What", "First", "Last", "Answers that left", "Bytes", "Refused"]
-    print_table(f"{counted(len(runs), 'run', 'was')} answered", columns, rows)
+    print_table(f"{counted(len(runs), 'run', 'was')} answered", ["Run", "What", "When", "Answers that left"], rows)
 
 
 def _decide(context: typer.Context, run: str, state: PlanState, person: str, reason: str) -> None:

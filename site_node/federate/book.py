@@ -25,7 +25,7 @@ def enter(site: FederateSettings, policy: SitePolicy | None, kind: str, result: 
     plan = _plan(site, result.asked)
     with closing(Ledger(site.ledger)) as ledger, ledger.changing():
         if plan is None and result.refused is None:
-            raise RunRefused(problem="the answer is to no plan of the coordinator")
+            raise RunRefused(problem="the answer belongs to no plan of the coordinator")
         waits = result.refused is not None and result.refused.startswith(records.WAITS)
         if plan is not None and policy is not None and (waits or result.refused is None):
             with suppress(RunWaits):

@@ -92,12 +92,14 @@ def read_frontal(file: Path) -> npt.NDArray[np.float32] | None:
         if dataset.get("Modality") not in MODALITIES or str(dataset.get("ViewPosition", "")).upper() in _LATERAL:
             return None
         pixels: npt.NDArray[np.float32] = dataset.pixel_array.astype(np.float32)
+        if int(dataset.get("NumberOfFrames", 1) or 1) > 1:
+            pixels = pixels[0]
+        if int(dataset.get("SamplesPerPixel", 1) or 1) > 1:
+            pixels = pixels.mean(axis=-1)
     except _UNREADABLE as error:
         raise PixelsUnreadable(type(error).__name__) from error
-    if int(dataset.get("NumberOfFrames", 1) or 1) > 1:
-        pixels = pixels[0]
-    if int(dataset.get("SamplesPerPixel", 1) or 1) > 1:
-        pixels = pixels.mean(axis=-1)
+    if not pixels.size or not np.isfinite(pixels).all():
+        raise PixelsUnreadable("no finite pixels")
     inverted = dataset.get("PhotometricInterpretation") == "MONOCHROME1"  # PS3.3 C.7.6.3.1.2: 0 is white
     return pixels.max() - pixels if inverted else pixels
 

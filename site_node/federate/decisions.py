@@ -20,11 +20,11 @@ def check_decided(policy: SitePolicy, plan: Plan, decisions: Decisions, now: dat
     if plan.run in decisions.declined:
         raise RunRefused(problem=f"a person of this site declined it: {decisions.declined[plan.run]}")
     if label and policy.plans_per_month and plan.run not in begun and len(begun) >= policy.plans_per_month:
-        raise RunRefused(problem="as many plans on that label as this site allows in a month have run")
+        raise RunRefused(problem="this month's number of plans on that label is used up")
     if needs_person(policy, plan) and plan.run not in decisions.approved:
         raise RunWaits(problem="a person of this site decides on it")
     if policy.hours and not in_hours(policy.hours, now.time()):
-        raise RunWaits(problem=f"this site answers between {policy.hours.replace('-', ' and ')} of its own time")
+        raise RunWaits(problem=f"this site answers between {policy.hours.replace('-', ' and ')} of its local time")
 
 
 def needs_person(policy: SitePolicy, plan: Plan) -> bool:

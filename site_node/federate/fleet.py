@@ -193,7 +193,7 @@ class Fleet:
         while True:
             answer = self._ask(lambda: self._client.PullObject(request))
             if not answer.object_found:
-                raise RunFailed(problem="an object of a message is not there")
+                raise RunFailed(problem="a part of a message is missing")
             if answer.object_available:
                 return bytes(answer.object_content)
             if time.monotonic() > deadline or self._stop.wait(pause):

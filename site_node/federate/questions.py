@@ -81,13 +81,13 @@ class SnapshotStanding(Frozen):
     def words(self) -> str:
         """The same for a person."""
         if self.taken_at is None:
-            return "No question was answered yet; the first is answered from the library as it is then."
+            return "No question was answered yet; the first one is answered from the library of that moment."
         which = f"the snapshot of {self.taken_at.astimezone():%Y-%m-%d %H:%M}"
         following = f"once {counted(self.missing, 'more patient', 'has')} changed" if self.missing else "now"
         if not self.answered:
             return f"A study of {which} was withdrawn or made anew; questions are answered again {following}."
         if self.is_library:
-            return f"Questions are answered from {which}, which is the library as it is."
+            return f"Questions are answered from {which}, which is the present library."
         return f"Questions are answered from {which}; the next one can be taken {following}."
 
 

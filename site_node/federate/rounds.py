@@ -36,7 +36,7 @@ def claim_round(folder: Path, run: RunId, kind: str, server_round: int) -> None:
         raise RunRefused(problem="there is no such kind of message")
     claims = folder / "rounds" / run
     if kind.startswith("train") and any(claims.glob("evaluate.*")):
-        raise RunRefused(problem="the test patients of this run were seen: it trains no more")
+        raise RunRefused(problem="the test patients of this run were used: it trains no further")
     claims.mkdir(mode=0o700, parents=True, exist_ok=True)
     for attempt in range(1, ATTEMPTS + 1):
         try:

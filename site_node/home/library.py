@@ -5,6 +5,7 @@
 """
 
 import hashlib
+import math
 import os
 import re
 import shutil
@@ -39,14 +40,22 @@ class LibrarySeries(Frozen):
 
 def series_of(uid: Uid, instances: int, attributes: Mapping[str, str]) -> LibrarySeries:
     """The series with that many instances, by one's attributes: `SERIES_ATTRIBUTES` by keyword."""
-    thickness = attributes.get("SliceThickness")
     return LibrarySeries(
         uid=uid,
         modality=attributes.get("Modality", ""),
         instance_count=instances,
         manufacturer=attributes.get("Manufacturer", ""),
-        slice_thickness=float(thickness) if thickness else None,
+        slice_thickness=_millimetres(attributes.get("SliceThickness", "")),
     )
+
+
+def _millimetres(text: str) -> float | None:
+    """The number in a decimal string; `None` where it is absent or is not a finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 class LibraryInstance(Frozen):

@@ -9,7 +9,7 @@ from shared.terminal import print_json, print_line, print_table
 def data(context: typer.Context, as_json: AsJson = False) -> None:
     """What may be asked: the cohort's variables, labels that can be learned, models, and of how many hospitals.
 
-    Which hospitals they are, and how much each has, nobody says: a cohort's table tells what all have together.
+    It does not say which hospitals these are, nor how much each has: a cohort's table counts all of them together.
     """
     offered = federation_of(context).offered()
     if as_json:

@@ -45,4 +45,4 @@ def check(
         print_json(request)
     else:
         size = len(canonical_json(request))
-        print_line(f"{file} holds: {request.purpose}, {size} bytes to sign. Next: `ricord-research submit {file}`.")
+        print_line(f"{file} is valid: {request.purpose}, {size} bytes to sign. Next: `ricord-research submit {file}`.")

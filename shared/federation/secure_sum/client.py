@@ -206,7 +206,7 @@ class SumClient:
         """Sign the only list of survivors that this site will unmask."""
         plan, survivors = state.plan, self._checked(state.plan, request.survivors)
         if not set(survivors) <= set(state.sharers):
-            raise SecureSumRefused(problem="a survivor is named that never shared")
+            raise SecureSumRefused(problem="a site is named as a survivor that never gave shares")
         self._remember(state, survivors)
         state = state.model_copy(update={"survivors": survivors})
         self._save(state)

@@ -99,7 +99,7 @@ def _agree(private: bytes, public: bytes) -> bytes:
     try:
         return X25519PrivateKey.from_private_bytes(private).exchange(X25519PublicKey.from_public_bytes(public))
     except ValueError as error:  # a low-order point
-        raise SecureSumRefused(problem="a site's round key is no usable key") from error
+        raise SecureSumRefused(problem="a site's round key cannot be used") from error
 
 
 def _derive(secret: bytes, use: str, session: str, *sites: SiteId) -> bytes:

@@ -85,16 +85,18 @@ def _refuse_near(
         rest = whole.difference(*(each for each in (*family, new) if each < whole))
         count = policy.known(own, rest)
         if rest and count < policy.minimum:
-            raise RunRefused(problem=f"sums over parts of these sites would show the {count} known site(s) in none")
+            raise RunRefused(
+                problem=f"sums over parts of these sites would reveal the {count} known site(s) in none of them"
+            )
 
 
 def _refuse_unless_nested(new: frozenset[SiteId], other: frozenset[SiteId], policy: SumPolicy, own: SiteId) -> None:
     if not (new < other or other < new):
-        raise RunRefused(problem="this was answered before with sites that are partly others, and sums could be solved")
+        raise RunRefused(problem="this was answered before with partly different sites, and both sums could be solved")
     count = policy.known(own, new ^ other)
     if count < policy.minimum:
         raise RunRefused(
-            problem=f"this was answered before with {count} known site(s) more or fewer, whom the difference would show"
+            problem=f"this was answered before with {count} known site(s) more or fewer, and would reveal them"
         )
     keeper = min((site for site in other if policy.known(own, [site])), default=None)
     if keeper is not None and keeper not in new:

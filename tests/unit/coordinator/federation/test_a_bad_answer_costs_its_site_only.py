@@ -93,9 +93,9 @@ def bomb(content: RecordDict) -> dict[str, Any]:
 
 TRAIN: dict[str, tuple[Change, str]] = {
     "not a number": (nan, "not numbers"),
-    "wrong length": (lambda content: state(old(content)[1:]), "no array of"),
-    "another kind": (lambda content: state(old(content).astype(np.float64)), "no array of"),
-    "a header that asks for a petabyte": (bomb, "no array of"),
+    "wrong length": (lambda content: state(old(content)[1:]), "not an array of"),
+    "another kind": (lambda content: state(old(content).astype(np.float64)), "not an array of"),
+    "a header that asks for a petabyte": (bomb, "not an array of"),
     "other keys": (lambda content: {"arrays": ArrayRecord({"weights": Array(old(content))})}, "other arrays"),
     "strings": (strings, "other records"),
     "no record": (lambda _: {"metrics": None}, "other records"),
@@ -105,7 +105,7 @@ TRAIN: dict[str, tuple[Change, str]] = {
     "a huge weight": (lambda content: number(content, num_examples=10**15), "number of images"),
     "a negative weight": (lambda content: number(content, num_examples=-5), "number of images"),
     "a broken weight": (lambda content: number(content, num_examples=17.5), "number of images"),
-    "an infinite loss": (lambda content: number(content, loss=float("inf")), "is none"),
+    "an infinite loss": (lambda content: number(content, loss=float("inf")), "is not finite"),
     "a model far away": (lambda content: state(old(content) + np.float32(9)), "changed more"),
     "a model of huge values": (lambda content: state(old(content) + np.float32(3e38)), "changed more"),
 }

@@ -144,7 +144,7 @@ def test_a_reason_is_a_sentence(proposals: ProposalService, rita: Researcher, re
         (
             {"purpose": "training", "statistics": None, "training": {"label": "age"}},
             PlanInvalid,
-            "`age` is no yes/no field",
+            "`age` is not a yes/no field",
         ),
         ({"purpose": "training", "statistics": None, "training": {"model": "huge"}}, PlanInvalid, "no model"),
         ({"minimum_sites": 5}, PlanInvalid, "fewer than the minimum of 5"),
@@ -269,7 +269,7 @@ def test_a_training_goes_on_for_a_member_only(
         work.put_run(failed)
     assert runs.resume_run(failed.id, actor=ACTOR).state == "pending"
     coordinator.members.revoke(Role.RESEARCHER, "ida", actor=ACTOR)
-    with pytest.raises(RunFailed, match="ida, who asked for it, is a member no more"):
+    with pytest.raises(RunFailed, match="ida, who asked for it, is no longer a member"):
         runs.resume_run(failed.id, actor=ACTOR)
 
 

@@ -310,7 +310,7 @@ def test_a_cohort_that_the_protocol_has_not_is_not_queued(service: FederationSer
 def test_a_label_that_no_site_can_have_is_not_queued(service: FederationService, label: str) -> None:
     """Unknown, or no yes/no field: refused with the names of those that are, before a site sees too few patients."""
     request = canonical_json({"purpose": "training", "training": {"label": label}})
-    with pytest.raises(PlanInvalid, match=f"`{label}` is no yes/no field.*pneumonia, symptoms, icu, ventilation"):
+    with pytest.raises(PlanInvalid, match=f"`{label}` is not a yes/no field.*pneumonia, symptoms, icu, ventilation"):
         service.start_run(request, actor="coordinator/operator")
     assert service.runs() == ([], False)
 

@@ -115,7 +115,7 @@ def test_a_run_that_was_tested_is_neither_trained_nor_tested_again(sites: Sites,
         [Message(RecordDict({"arrays": state, "config": config}), dst_node_id=10, message_type="train")]
     ) or [None]
     assert reply is None
-    assert grid.answers[-1].refusal == "SITE_POLICY: the test patients of this run were seen: it trains no more"
+    assert grid.answers[-1].refusal == "SITE_POLICY: the test patients of this run were used: it trains no further"
 
 
 def test_figures_of_few_cases_stay_at_the_site(sites: Sites, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 from pydicom.uid import generate_uid
 
 from coordinator.research.simulated_library import library_of
@@ -67,4 +69,35 @@ def test_what_cannot_be_used_is_named(source: Path, tmp_path: Path) -> None:
         library_of(tmp_path / "empty", tmp_path / "library", SITE)
     (source / "clinical.csv").write_text("name,pneumonia\nx,yes\n")
     with pytest.raises(InvalidArgument, match="PatientID"):
+        library_of(source, tmp_path / "library", SITE)
+
+
+@pytest.mark.parametrize("thickness", [b"thin", b"1.5\\2", b"nan ", b"1e999 ", b"0,5 "])
+def test_a_thickness_that_is_not_a_number_is_counted_as_missing(source: Path, tmp_path: Path, thickness: bytes) -> None:
+    """Of whatever form it is, and the studies are all there."""
+    file = source / "P1" / "2.dcm"
+    dataset = pydicom.dcmread(file)
+    dataset[0x00180050] = RawDataElement(Tag(0x00180050), "DS", len(thickness), thickness, 0, False, True)
+    dataset.save_as(file)
+    studies = load_library(library_of(source, tmp_path / "library", SITE))
+    assert [study.series[0].slice_thickness for study in studies] == [None, None, None]
+
+
+def test_a_file_without_a_valid_uid_is_left_out(source: Path, tmp_path: Path) -> None:
+    """As a file that is no DICOM is."""
+    file = source / "P3" / "4.dcm"
+    write_film(file, patient="P3", study="1.2.14")
+    file.write_bytes(file.read_bytes().replace(b"1.2.14", b"1.2.04"))
+    assert [study.study for study in load_library(library_of(source, tmp_path / "library", SITE))] == [
+        "1.2.1",
+        "1.2.2",
+        "1.2.3",
+    ]
+
+
+@pytest.mark.parametrize("table", [b"PatientID,pneumonia\nP1,\xff\n", b"PatientID,pneumonia\nP1,yes,no\n"])
+def test_a_table_that_is_no_table_is_named(source: Path, tmp_path: Path, table: bytes) -> None:
+    """In another encoding, or with more cells in a row than it has columns."""
+    (source / "clinical.csv").write_bytes(table)
+    with pytest.raises(InvalidArgument, match=r"clinical\.csv"):
         library_of(source, tmp_path / "library", SITE)

@@ -94,7 +94,7 @@ def test_a_new_plan_lacks_its_aim_only(tmp_path: Path, purpose: Purpose) -> None
         ({"aim": " "}, "aim"),
         ({"aim": "x" * 301}, "aim"),
         ({"aim": "two\nlines"}, "aim"),
-        ({"label": "age"}, "`age` is no yes/no field of the dictionary (covid_status, pneumonia"),
+        ({"label": "age"}, "`age` is not a yes/no field of the dictionary (covid_status, pneumonia"),
         ({"model": "huge"}, "no model"),
         ({"rounds": 501}, "rounds"),
         ({"learning_rate": 0}, "learning_rate"),

@@ -119,4 +119,8 @@ def test_history_lists_what_left(home: SiteHome) -> None:
     (shown,) = json.loads(run(home, "history", "--json"))
     assert (shown["run"], shown["answers"], shown["bytes"], shown["refused"]) == (plan.run, 3, 157, "SITE_POLICY: no")
     assert shown["sent"] == "evaluate under masks 1, train under masks 2"
-    assert plan.run in run(home, "history")
+    words = run(home, "history")
+    assert plan.run in words
+    assert max(map(len, words.splitlines())) <= 80
+    for whole in ("training of", "evaluate", "157 bytes", "refused:"):
+        assert whole in words

@@ -166,7 +166,7 @@ def test_a_label_is_learned_so_often_in_a_month(sites: list[FederateSettings]) -
     site, plans = sites[0], [plan_for(sites) for _ in range(3)]
     set_policy(site, plans_per_month=2)
     assert [is_ready(site, plan) for plan in plans[:2]] == [None, None]
-    refused = "SITE_POLICY: as many plans on that label as this site allows in a month have run"
+    refused = "SITE_POLICY: this month's number of plans on that label is used up"
     assert is_ready(site, plans[2]) == refused
     assert ask(site, plans[0]) is None
     assert is_ready(site, plan_for(sites, TASK.model_copy(update={"label": "icu"}))) is None
@@ -180,7 +180,7 @@ def test_outside_its_hours_a_site_waits(sites: list[FederateSettings]) -> None:
     set_policy(sites[0], hours="-".join(later))
     plan = plan_for(sites)
     assert (
-        is_ready(sites[0], plan) == f"SITE_WAITS: this site answers between {later[0]} and {later[1]} of its own time"
+        is_ready(sites[0], plan) == f"SITE_WAITS: this site answers between {later[0]} and {later[1]} of its local time"
     )
     set_policy(sites[0], hours=f"{now - timedelta(hours=1):%H:%M}-{later[0]}")
     assert is_ready(sites[0], plan) is None

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,6 +64,20 @@ def test_laterals_other_modalities_and_broken_files_are_left_out(tmp_path: Path)
     (tmp_path / "text.dcm").write_text("no DICOM")
     with pytest.raises(PixelsUnreadable):
         read_frontal(tmp_path / "text.dcm")
+
+
+def test_pixels_that_are_not_numbers_make_a_file_unreadable(tmp_path: Path) -> None:
+    """One of them would be the whole model's."""
+    write_radiograph(tmp_path / "film.dcm", radiograph(np.random.default_rng(3), sick=False))
+    dataset = pydicom.dcmread(tmp_path / "film.dcm")
+    pixels = dataset.pixel_array.astype(np.float32)
+    pixels[0, 0] = np.nan
+    del dataset.PixelData
+    dataset.FloatPixelData, dataset.BitsAllocated = pixels.tobytes(), 32
+    del dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation
+    dataset.save_as(tmp_path / "floats.dcm")
+    with pytest.raises(PixelsUnreadable):
+        read_frontal(tmp_path / "floats.dcm")
 
 
 def test_the_split_is_by_patient_and_stays(tmp_path: Path) -> None:
