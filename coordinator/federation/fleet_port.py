@@ -196,17 +196,17 @@ def _length(headers: dict[bytes, bytes]) -> int:
 
 async def _body(receive: Receive, length: int) -> bytes:
     """Not longer than declared, whichever way it is framed."""
-    parts = bytearray()
-    more = length > 0
+    parts, left, more = list[bytes](), length, length > 0
     while more:
         event = await receive()
         if event["type"] == "http.disconnect":
             raise _Refused(HTTPStatus.BAD_REQUEST)
-        parts += event.get("body", b"")
-        if len(parts) > length:
+        parts.append(event.get("body", b""))
+        left -= len(parts[-1])
+        if left < 0:
             raise _Refused(HTTPStatus.BAD_REQUEST)
         more = event.get("more_body", False)
-    return bytes(parts)
+    return b"".join(parts)
 
 
 async def _send(

@@ -17,13 +17,13 @@ from flwr.supercore.inflatable.inflatable_object import (
     iterate_object_tree,
     no_object_id_recompute,
 )
-from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 from flwr.supercore.object_store import NoObjectInStoreError
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
 from coordinator.federation.answer_room import TOO_LARGE
 from coordinator.federation.link_state import LinkState
+from shared.federation.message_objects import read_message, write_chunks
 
 LOST = int(ErrorCode.NODE_UNAVAILABLE)  # the error in place of a reply of a node that went offline
 Pushed = Callable[[Collection[int]], None]  # called with the nodes for which messages now wait
@@ -102,6 +102,7 @@ class LinkGrid(Grid):  # type: ignore[misc] # Flower's packages are not followed
     def _push(self, message: Message) -> str:
         message.metadata.__dict__.update(self._stamp)
         store = self._state.object_store
+        write_chunks(message)
         with no_object_id_recompute():
             message_id = message.metadata.__dict__["_message_id"] = str(message.object_id)
             tree = get_object_tree(message)
@@ -124,15 +125,10 @@ class LinkGrid(Grid):  # type: ignore[misc] # Flower's packages are not followed
         try:
             tree = iterate_object_tree(store.get_object_tree(name))
             contents = {each.object_id: store.get(each.object_id) for each in tree}
-            reply = inflate_object_from_contents(name, contents)
+            reply = read_message(name, contents, largest=self._state.largest_answer(self._run_id))
         except (ValueError, KeyError, TypeError, AttributeError, NoObjectInStoreError) as error:
-            reply = make_message(head.metadata, error=Error(ErrorCode.MESSAGE_UNAVAILABLE, _unreadable(error)))
+            problem = f"its answer cannot be read ({type(error).__name__})"
+            reply = make_message(head.metadata, error=Error(ErrorCode.MESSAGE_UNAVAILABLE, problem))
         store.delete(name)
-        if not isinstance(reply, Message):
-            reply = make_message(head.metadata, error=Error(ErrorCode.MESSAGE_UNAVAILABLE, _unreadable(reply)))
         reply.metadata.__dict__.update(vars(head.metadata))  # as the LinkState checked it, whatever the content says
         return reply
-
-
-def _unreadable(what: object) -> str:
-    return f"its answer cannot be read ({type(what).__name__})"

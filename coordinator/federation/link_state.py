@@ -141,6 +141,10 @@ class LinkState(InMemoryLinkState):  # type: ignore[misc] # Flower's packages ar
         self._largest[int(run_id)] = largest
         return int(run_id), int(task_id)
 
+    def largest_answer(self, run_id: int) -> int:
+        """Bytes that an answer in an open run has at most."""
+        return self._largest[run_id]
+
     def close_run(self, run_id: int, *, problem: str = "") -> None:
         """End a run and forget it with all its messages; sites that ask about it are told that it has ended."""
         task_id, series_id = self.run_ids[run_id].run.primary_task_id, self.run_ids[run_id].run.series_id

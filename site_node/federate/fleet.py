@@ -46,12 +46,11 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 from shared.errors.federation import RunFailed, RunRefused
 from shared.errors.transport import CoordinatorUnreachable
 from shared.frozen import Frozen
-from site_node.federate.packing import KINDS, Packed
+from site_node.federate.packing import KINDS, LARGEST_MESSAGE, Packed
 
 Answer = TypeVar("Answer")
 
 KNOWN_VERSIONS = ("1.41.0", "1.42.0")
-LARGEST_MESSAGE = 1 << 30  # bytes
 _HEARTBEAT_SECONDS = 10  # the least that Flower allows; a node that is silent for two of them is offline
 _REQUEST_SECONDS = 10.0  # for each step of a request: sending a part, waiting for a part
 _CONNECT_SECONDS = 4.0

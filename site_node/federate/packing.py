@@ -18,12 +18,13 @@ from flwr.supercore.inflatable.inflatable_object import (
     get_object_tree,
     no_object_id_recompute,
 )
-from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 
 from shared.errors.federation import RunRefused
+from shared.federation.message_objects import read_message, write_chunks
 from shared.federation.plan import ALONE, TESTS
 
 KNOWN_VERSIONS = ("1.41.0", "1.42.0")
+LARGEST_MESSAGE = 1 << 30  # bytes
 REFUSED = "SITE_POLICY: "  # how the reason of a refusal begins
 FAILED = "SITE_FAILED: "
 _MODEL = frozenset({"Message", "RecordDict", "ConfigRecord", "ArrayRecord", "Array", "ArrayChunk"})
@@ -51,6 +52,7 @@ class Packed(NamedTuple):
 
 def pack(message: Message) -> Packed:
     """The objects of a message; it gets its own name as its id."""
+    write_chunks(message)
     message.metadata.__dict__["_message_id"] = message.object_id
     with no_object_id_recompute():
         objects = {name: each.deflate() for name, each in get_all_nested_objects(message).items()}
@@ -61,9 +63,7 @@ def pack(message: Message) -> Packed:
 
 def unpack(name: str, objects: Mapping[str, bytes]) -> Message:
     """The message of that name. Raises `ValueError`, `KeyError` or `TypeError` where the objects make up none."""
-    message = inflate_object_from_contents(name, dict(objects))
-    if not isinstance(message, Message):
-        raise TypeError(type(message).__name__)
+    message = read_message(name, objects, largest=LARGEST_MESSAGE)
     message.metadata.__dict__["_message_id"] = name  # its own name is not part of it
     return message
 

@@ -21,6 +21,7 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 from coordinator.federation import superlink
 from coordinator.federation.fleet_port import PATHS
 from coordinator.federation.link_state import LinkState
+from shared.federation import message_objects
 from shared.federation.bundle import FLOWER_VERSION
 from site_node.federate import fleet, packing
 
@@ -30,6 +31,7 @@ ADAPTERS = (
     "coordinator/federation/link_grid.py",
     "coordinator/federation/link_state.py",
     "coordinator/federation/superlink.py",
+    "shared/federation/message_objects.py",
     "site_node/federate/fleet.py",
     "site_node/federate/packing.py",
 )
@@ -80,6 +82,7 @@ def test_the_installed_flower_is_one_that_all_adapters_know() -> None:
     assert version("flwr") in superlink.KNOWN_VERSIONS
     assert version("flwr") in fleet.KNOWN_VERSIONS
     assert version("flwr") in packing.KNOWN_VERSIONS
+    assert version("flwr") in message_objects.KNOWN_VERSIONS
     assert version("flwr") == FLOWER_VERSION
 
 
