@@ -48,9 +48,7 @@ class Column:
     unit: str | None = None  # as the sheet states it; `None`: it states none
     converted: bool = False  # whether a person named the unit, so that numbers may be converted
     codes: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)  # further spellings
-    _cache: dict[tuple[type, Cell], Value | CellInvalid] = dataclasses.field(
-        default_factory=dict, repr=False, compare=False
-    )
+    _cache: dict[tuple[type, Cell], Value | CellInvalid] = dataclasses.field(default_factory=dict, repr=False)
 
     def value(self, cell: Cell) -> Value:
         """The typed value of a cell; `None` for an empty one. Raises `CellInvalid` with a code of `PROBLEMS`."""

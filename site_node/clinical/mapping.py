@@ -107,7 +107,7 @@ def check_mapping(mapping: SheetMapping, dictionary: ClinicalDictionary) -> None
 def _check_rule(rule: ColumnRule, field: Field) -> None:
     if not set(rule.codes.values()) <= {code.value for code in field.codes}:
         raise _invalid(f"column {rule.column}: a code is none of the field {field.name}")
-    if rule.unit and (unit := unit_named(rule.unit)) != field.unit and not (unit and convertible(unit, field.unit)):
+    if rule.unit and not ((unit := unit_named(rule.unit)) and convertible(unit, field.unit)):
         raise _invalid(f"column {rule.column}: its unit cannot be turned into that of the field {field.name}")
 
 
@@ -120,7 +120,7 @@ def load_mapping(file: Path) -> SheetMapping:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise _invalid("it is no TOML") from error
     except ValidationError as error:
-        key = ".".join(str(part) for part in error.errors(include_url=False, include_input=False)[0]["loc"])
+        key = ".".join(map(str, error.errors()[0]["loc"]))
         raise _invalid(f"`{key}` is not what it should be") from None
 
 

@@ -179,7 +179,7 @@ class _Reader:
     def _is_mixed(self, index: int) -> bool:
         cells = [row[index] for row in self._table.rows[self._at + 1 :] if index < len(row) and row[index] != ""]
         texts = [cell for cell in cells if isinstance(cell, str)]
-        return 0 < len(texts) < len(cells) and any(is_ordered(text_of(text)) for text in texts)
+        return len(texts) < len(cells) and any(is_ordered(text_of(text)) for text in texts)
 
 
 def _row_problem(at: int, code: str, message: str) -> CellProblem:

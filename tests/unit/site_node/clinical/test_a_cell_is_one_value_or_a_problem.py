@@ -83,6 +83,12 @@ def test_what_a_cell_means_is_written_in_it(name: str, cell: Cell, expected: Val
     assert read(column, "") is None
 
 
+def test_a_number_without_a_unit_has_none_beside_it() -> None:
+    """Whether what stands there is one or not."""
+    bare = FIELDS["crp"].model_copy(update={"unit": None})
+    assert [read(bare, cell) for cell in ("5", "5 x", "5 mg/L")] == [5, "problem: no-number", "problem: other-unit"]
+
+
 def test_what_is_shown_of_a_column_is_no_sheets() -> None:
     """Neither its heading nor a spelling nor a cell that was read."""
     column = Column(FIELDS["sex"], "Geschlecht", codes={"weiblich": "F"})

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from openpyxl import Workbook, load_workbook
 
+from shared.errors.inputs import ClinicalSheetInvalid
 from shared.protocol.loader import load_protocol
 from site_node.clinical.annotated_copy import write_annotated
 from site_node.clinical.sheet import type_table
@@ -52,6 +53,18 @@ def test_bad_cells_of_a_workbook_are_coloured_and_say_why(tmp_path: Path) -> Non
     assert {"Codes", "Meaning", "Problems"} <= set(copy.sheetnames)
     assert len(page.data_validations.dataValidation) == sum(bool(field.codes) for field in DICTIONARY.fields)
     assert not any("Zebra" in str(cell.value) for row in copy["Problems"].iter_rows() for cell in row)
+
+
+def test_a_workbook_that_cannot_be_copied_any_more_says_so(tmp_path: Path) -> None:
+    """As one that was damaged since it was read."""
+    book = Workbook()
+    book.active.append(["MRN"])
+    book.save(tmp_path / "sheet.xlsx")
+    table = read_table(tmp_path / "sheet.xlsx")
+    (tmp_path / "sheet.xlsx").write_bytes(b"PK\x03\x04 but no workbook")
+    with pytest.raises(ClinicalSheetInvalid):
+        write_annotated(tmp_path / "sheet.xlsx", table, (), tmp_path / "annotated.xlsx")
+    assert not (tmp_path / "annotated.xlsx").exists()
 
 
 def test_a_last_page_lists_each_problem_in_words(tmp_path: Path) -> None:

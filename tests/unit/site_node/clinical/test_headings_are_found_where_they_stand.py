@@ -1,7 +1,7 @@
 """Headings stand in one of the first ten rows, on one row, each once and over one column; else the sheet is refused."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.errors.inputs import ClinicalSheetInvalid
@@ -33,6 +33,15 @@ def test_titles_may_stand_above(above: int) -> None:
     else:
         with pytest.raises(ClinicalSheetInvalid, match="no column is headed"):
             find_headings(Table(rows), DICTIONARY)
+
+
+def test_each_heading_that_is_not_known_is_listed() -> None:
+    """With its column; one without a text is none."""
+    problems = find_headings(Table([["", "Ward", "MRN", "", "Bed"], DATA]), DICTIONARY).problems
+    assert [(problem.row, problem.letter, problem.code) for problem in problems] == [
+        (1, "B", "unknown-column"),
+        (1, "E", "unknown-column"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -81,6 +90,8 @@ def test_a_heading_is_over_one_column(merged: tuple[tuple[int, int], tuple[int, 
 
 
 @given(top=st.integers(0, 3), bottom=st.integers(0, 3), left=st.integers(0, 3), right=st.integers(0, 3))
+@example(top=1, bottom=2, left=2, right=2)
+@example(top=1, bottom=3, left=1, right=1)
 def test_a_cell_merged_downwards_fills_its_rows(top: int, bottom: int, left: int, right: int) -> None:
     """And nothing else does, nor beside its column."""
     rows = [["a", "b", "c", "d"], ["e", "f"], ["g"], ["h", "i", "j", "k"]]
@@ -99,6 +110,7 @@ def test_a_cell_merged_downwards_fills_its_rows(top: int, bottom: int, left: int
         (["", "years", "", "g/L"], {1: "years"}),  # of a column that is not read, too
         (["", "", "", ""], None),
         (["P1", "years", "", ""], None),  # a patient's
+        (["1", "", "", ""], None),  # though that, too, is a unit
         (["", "years", "often", ""], None),
         (["", "59", "", ""], None),
     ],
@@ -109,6 +121,18 @@ def test_a_row_below_that_holds_units_alone_is_no_patients(below: list[str], uni
     assert headings.skipped == (frozenset() if units is None else {1})
     assert {column: read.unit for column, read in headings.columns.items() if read.unit} == (units or {})
     assert find_headings(Table([HEADINGS]), DICTIONARY).skipped == frozenset()
+
+
+def test_a_merged_heading_is_refused_for_its_last_column_too() -> None:
+    """Though the first of them names no field."""
+    with pytest.raises(ClinicalSheetInvalid, match="in column B is merged"):
+        fields_of(["MRN", "Ward", "Age"], ["P1", "x", "59"], merged=(((0, 1), (0, 2)),))
+
+
+def test_one_key_makes_a_row_of_units_a_patients() -> None:
+    """Of several."""
+    for keys in (("1", ""), ("", "1"), ("1", "1")):
+        assert not find_headings(Table([["MRN", "Accession", "Age"], [*keys, "years"]]), DICTIONARY).skipped
 
 
 def test_a_unit_in_brackets_belongs_to_a_field_that_has_one() -> None:
@@ -171,6 +195,7 @@ def rule(column: str, field: str, **more: object) -> ColumnRule:
         ([rule("A", "mrn"), rule("B", "crp", unit="years")], "its unit cannot"),
         ([rule("A", "mrn"), rule("B", "crp", unit="bananas")], "its unit cannot"),
         ([rule("A", "mrn"), rule("B", "sex", unit="years")], "its unit cannot"),
+        ([rule("A", "mrn"), rule("B", "sex", unit="bananas")], "its unit cannot"),
         ([rule("A", "age"), rule("B", "sex")], "no column is mrn"),
         ([rule("A", "mrn"), rule("A", "sex")], "column A stands twice"),
         ([rule("A", "mrn"), rule("B", "sex"), rule("C", "sex")], "field sex stands twice"),

@@ -1,5 +1,6 @@
 """Sheets that are not ours: a mapping is proposed, a person completes it, and only then are columns read by it."""
 
+import re
 from datetime import date
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from shared.errors.inputs import ClinicalSheetInvalid, SourceMissing
 from shared.protocol.loader import load_protocol
 from site_node.clinical.mapping import ColumnRule, SheetMapping, headings_digest, load_mapping, mapping_text, propose
-from site_node.clinical.sheet import read_sheet
+from site_node.clinical.sheet import read_sheet, type_table
 from site_node.clinical.sheet_store import SheetStore
 from site_node.clinical.table import read_table
 from site_node.sheets.table import Cell, Table
@@ -87,8 +88,9 @@ def test_of_two_guesses_the_longer_name_is_proposed() -> None:
     """By words, then by letters, then as the dictionary has it."""
     for heading, field in (
         ("Patient ID of exam", "mrn"),
-        ("Exam ID, accession", "accession"),
-        ("PE, sex, age at exam", "age"),
+        ("ID, patient", "mrn"),
+        ("ICU: sex, age at exam", "age"),
+        ("ICU or sex", "sex"),
     ):
         assert propose(Table([[heading]]), DICTIONARY).columns[0].field == field
 
@@ -119,7 +121,9 @@ def test_an_order_is_asked_for_where_a_text_needs_one(cells: list[Cell], is_aske
     assert ("say whether dates" in propose(table, DICTIONARY).columns[1].note) == is_asked
 
 
-@pytest.mark.parametrize("text", ["plain", 'a "quote" \\ and ä', "tab\t, line\nand \x7f", "\ud800 alone"])
+@pytest.mark.parametrize(
+    "text", ["plain", 'a "quote" \\ and ä', "tab\t, line\nand \x7f", "\ud800 alone", "a \U0001fac1"]
+)
 def test_a_mapping_is_read_as_it_was_written(tmp_path: Path, text: str) -> None:
     """Whatever a sheet's headings and spellings are; what no text can hold is replaced."""
     rule = ColumnRule(
@@ -142,6 +146,24 @@ def test_what_is_shown_of_a_mapping_is_no_sheets() -> None:
     rule = ColumnRule(column="A", heading="Geschlecht", field="sex", codes={"weiblich": "F"}, note="why")
     assert not any(text in repr(rule) for text in ("Geschlecht", "weiblich"))
     assert "note" not in rule.model_dump()
+
+
+def test_a_mapping_may_leave_headings_out() -> None:
+    """An empty cell below is then no heading that comes again."""
+    columns = (ColumnRule(column="A", field="mrn"), ColumnRule(column="B", field="accession"))
+    mapping = SheetMapping(headings=headings_digest(["Nr", "Auftrag"]), reviewed_by="Dr Who", columns=columns)
+    read = type_table(Table([["Nr", "Auftrag"], ["P1", ""], ["P2"]]), DICTIONARY, mapping)
+    assert ([row.keys for row in read.rows], read.problems) == ([{"mrn": "P1"}, {"mrn": "P2"}], ())
+
+
+@pytest.mark.parametrize(("cell", "is_heading"), [("Nr", True), ("Patient ID", True), ("Nrs", False), ("Age", False)])
+def test_headings_that_come_again_are_no_patient(cell: str, is_heading: bool) -> None:
+    """As the sheet writes them, or by a name of the dictionary."""
+    rule = ColumnRule(column="A", heading="Nr", field="mrn")
+    mapping = SheetMapping(headings=headings_digest(["Nr"]), reviewed_by="Dr Who", columns=(rule,))
+    read = type_table(Table([["Nr"], ["P1"], [cell]]), DICTIONARY, mapping)
+    assert [(problem.row, problem.code) for problem in read.problems] == ([(3, "heading-row")] if is_heading else [])
+    assert len(read.rows) == (1 if is_heading else 2)
 
 
 def test_nothing_is_read_by_a_mapping_that_nobody_reviewed(sheet: Path) -> None:
@@ -210,7 +232,8 @@ def test_a_home_remembers_a_mapping_for_the_same_headings_and_no_other(sheet: Pa
     folder.mkdir()
     store, mapping = SheetStore(folder), completed(sheet)
     assert store.mapping_for(read_table(sheet)) is None
-    store.remember(mapping, DICTIONARY)
+    for _ in range(2):
+        store.remember(mapping, DICTIONARY)
     assert store.mapping_for(read_table(sheet)) == mapping.model_copy()
     other = tmp_path / "other.csv"
     other.write_text(THEIRS.replace("Alter", "Jahre"), encoding="utf-8")
@@ -219,6 +242,7 @@ def test_a_home_remembers_a_mapping_for_the_same_headings_and_no_other(sheet: Pa
     table = read_table(sheet, encoding="cp1252", separator="semicolon")
     store.keep(sheet, table)
     (file,) = store.files([""])
+    assert re.fullmatch(r"[0-9a-f]{32}\.comma\.csv", file.name)  # as earlier releases named it
     assert store.read(file, DICTIONARY) == read_sheet(sheet, DICTIONARY, mapping=mapping, encoding="cp1252")
     assert {path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file()} == {0o600}
 

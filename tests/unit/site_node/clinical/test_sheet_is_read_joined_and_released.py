@@ -208,7 +208,7 @@ def test_dates_and_ordered_texts_in_one_column_are_noted(cells: list[Cell], note
 def test_rows_that_name_one_exam_twice_are_not_used(tmp_path: Path) -> None:
     sheet = _csv(tmp_path, "MRN,Accession,Age\nP1,A1,1\nP1,A1,2\nP2,A2,3\n")
     assert [row.row for row in sheet.rows] == [4]
-    assert [code for _, _, code in _codes(sheet)] == ["duplicate-row", "duplicate-row"]
+    assert _codes(sheet) == [(2, None, "duplicate-row"), (3, None, "duplicate-row")]
 
 
 @given(
@@ -236,8 +236,9 @@ def test_what_leaves_is_coded_capped_and_shifted(mrn: str, day: date, age: int) 
 
 
 def test_what_is_unknown_leaves_as_unknown() -> None:
-    """And a number that has no cap as it is."""
-    row = ClinicalRow(row=2, keys={"mrn": "P1"}, values={"crp": 1234.5, "age": None, "sex": None, "outcome": "of ours"})
+    """As does a text that is no code; a number that has no cap leaves as it is."""
+    values = {"crp": 1234.5, "age": None, "sex": None, "outcome": "of ours", "temperature": "text"}
+    row = ClinicalRow(row=2, keys={"mrn": "P1"}, values=values)
     out = deidentify_row(row, dictionary=DICTIONARY, pseudonyms=PSEUDONYMS, identity=PATIENT)
     assert {name: value for name, value in out.items() if value is not None} == {"crp": 1234.5}
 

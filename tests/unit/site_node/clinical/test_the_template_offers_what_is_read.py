@@ -12,11 +12,10 @@ from site_node.clinical.template import write_template
 FIELDS = dict(enumerate(load_protocol().clinical.fields, start=1))
 
 
-@pytest.fixture(scope="module")
-def book(tmp_path_factory: pytest.TempPathFactory) -> Workbook:
-    file = tmp_path_factory.mktemp("template") / "template.xlsx"
-    write_template(file, load_protocol().clinical)
-    return load_workbook(file)
+@pytest.fixture
+def book(tmp_path: Path) -> Workbook:
+    write_template(tmp_path / "template.xlsx", load_protocol().clinical)
+    return load_workbook(tmp_path / "template.xlsx")
 
 
 def test_each_field_has_a_column_that_shows_its_kind(book: Workbook) -> None:
@@ -47,7 +46,7 @@ def test_each_code_is_offered_and_nothing_else(book: Workbook) -> None:
     assert not lists
 
 
-def test_a_page_says_what_each_column_means(tmp_path: Path, book: Workbook) -> None:
+def test_a_page_says_what_each_column_means(book: Workbook) -> None:
     """And whether it leaves the hospital."""
     headings, *rows = book["Meaning"].iter_rows(values_only=True)
     assert headings == ("Column", "Meaning", "Kind", "Unit", "Leaves the hospital", "Codes")
