@@ -13,8 +13,9 @@ from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.interface import Store
 from coordinator.store.records import PooledCounts
 from shared.errors.federation import PlanInvalid, RunFailed
+from shared.federation.asked import definition_asked, inputs_asked
 from shared.federation.cell_policy import CellPolicy
-from shared.federation.cohort import definition_named, subject_of
+from shared.federation.cohort import definition_of, subject_of
 from shared.federation.exchange import Exchange
 from shared.federation.plan import Plan
 from shared.federation.secure_sum.messages import Peer, SumPlan
@@ -41,14 +42,15 @@ class Pooling:
         """
         if plan.statistics is None:
             raise PlanInvalid(problem="it asks for no statistics")
-        definition = definition_named(plan.statistics.cohort, plan.protocol_digest)
+        definition = definition_asked(plan.statistics, plan.protocol_digest)
+        protocol = definition_of(plan.protocol_digest)
         policy = CellPolicy.named(plan.statistics.policy)
         pooled = self._pooled(plan, definition, policy, exchange)
         counts = dict(zip(definition.cells, pooled.total.tolist(), strict=True))
         new = Release(sites=frozenset(pooled.survivors), counts=counts, policy=policy, shown={})
         while True:
             earlier, seed = self._released(definition)
-            shown = released_counts(definition, new, earlier, seed=seed)
+            shown = released_counts(definition, new, earlier, seed=seed, protocol=protocol)
             table = table_of(plan, definition, policy, shown, sites=len(pooled.survivors), computed_at=self._now())
             with self._store.begin() as work:
                 if len(work.pooled_counts(definition.name)) > len(earlier):
@@ -85,12 +87,8 @@ class Pooling:
             tables = [
                 ReleasedTable.model_validate_json(row.table) for each in pooled if (row := reading.cohort(each.id))
             ]
-        if any(table.definition.counted != definition.counted for table in tables):
-            raise RunFailed(
-                problem="tables of this cohort were released that count otherwise, and both would tell more"
-            )
         releases = [
-            Release(frozenset(made.sites), made.counts, CellPolicy.named(table.policy), table.counts)
+            Release(frozenset(made.sites), made.counts, CellPolicy.named(table.policy), table.counts, table.definition)
             for made, table in zip(pooled, tables, strict=True)
         ]
         return releases, bytes.fromhex(pooled[0].seed) if pooled else secrets.token_bytes(32)
@@ -106,6 +104,7 @@ def sum_plan_of(plan: Plan, definition: CohortDefinition, policy: CellPolicy, pe
         roster=peers,
         threshold=threshold_for(len(peers)),
         cells=policy.name,
+        inputs="" if plan.statistics is None else inputs_asked(plan.statistics, definition),
     )
 
 
@@ -126,15 +125,23 @@ def table_of(
     )
 
 
-def released_counts(definition: CohortDefinition, new: Release, earlier: Sequence[Release], *, seed: bytes) -> Shown:
+def released_counts(
+    definition: CohortDefinition,
+    new: Release,
+    earlier: Sequence[Release],
+    *,
+    seed: bytes,
+    protocol: CohortDefinition | None = None,
+) -> Shown:
     """Each cell's count as it may be shown beside what was shown `earlier`, `None` where hidden.
 
-    Raises `RunFailed` when the counts cannot be counts or cannot be shown.
+    `definition` is that of `new`, taken from the `protocol`'s, or that one itself. Raises `RunFailed` when the counts
+    cannot be counts or cannot be shown.
     """
     everything = complete(definition, new.counts)
     if min(everything.values()) < 0 or not all(relation.holds(everything) for relation in relations_of(definition)):
         raise RunFailed(problem="the pooled numbers do not fit together, so a site did not count by the definition")
-    return suppress_jointly(definition, new, earlier, seed=seed)
+    return suppress_jointly(definition, new, earlier, seed=seed, protocol=protocol)
 
 
 def threshold_for(sites: int) -> int:

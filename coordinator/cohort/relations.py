@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from pydantic import Field
 
+from coordinator.cohort.cuts import cuts_of, margins_of
 from shared.frozen import Frozen
 from shared.protocol.cohort import TOTALS, CohortDefinition, Variable, filled_cells
 
@@ -36,8 +37,8 @@ class Relation(Frozen):
 def relations_of(definition: CohortDefinition) -> tuple[Relation, ...]:
     """Every relation that follows from how a definition counts.
 
-    Besides the released cells they name `surplus/<variable>`, which is never released: the studies beyond the bands'
-    lowest numbers.
+    Besides the released cells they name some that are never released: `surplus/<variable>`, the studies beyond the
+    bands' lowest numbers, and the pieces of `cuts`.
     """
     relations = [_at_most(less, more) for less, more in pairwise(TOTALS)]
     for variable in definition.variables:
@@ -50,6 +51,10 @@ def relations_of(definition: CohortDefinition) -> tuple[Relation, ...]:
         relations.extend(_sum(row, total) for row, total in zip(cells, rows, strict=True))
         relations.extend(_sum(column, total) for column, total in zip(zip(*cells, strict=True), columns, strict=True))
     relations.extend(_sum(filled_cells(field), "studies") for field in definition.filled)
+    for cut in cuts_of(definition):
+        relations.extend(_sum(cut.inside(band), cell) for bins in cut.bins for band, cell in bins)
+    for crossed, alone in margins_of(definition):
+        relations.append(Relation(weights=dict.fromkeys(crossed, 1) | dict.fromkeys(alone, -1)))
     return tuple(relations)
 
 
@@ -75,6 +80,8 @@ def complete(definition: CohortDefinition, counts: Mapping[str, int]) -> dict[st
             lowest = zip(variable.cells, variable.categories, strict=False)
             known = sum(counts[cell] * int(category.lowest or 0) for cell, category in lowest)
             everything[f"surplus/{variable.name}"] = counts[variable.adds_up_to] - known
+    for cut in cuts_of(definition):
+        everything |= cut.counts(counts)
     return everything
 
 

@@ -1,15 +1,19 @@
 """A table beside all that was released of the same cohort before: what a reader may hold together.
 
-Tables of the same sites and counts are one table, shown in several ways. Of any others whose sites are the same or lie
-within one another, the difference is a table too: of what came since, or of the sites that are more. Its small counts
-are protected even against a reader who knows the earlier table whole. A cell that was hidden stays hidden, and what is
-unchanged since it was shown counts as known.
+Tables of the same sites and counts are one table, shown in several ways, and what they count is protected together. Of
+any others whose sites are the same or lie within one another, the difference is a table too: of what came since, or of
+the sites that are more. Its small counts are protected even against a reader who knows the earlier table whole. A cell
+that was hidden stays hidden, and what is unchanged since it was shown counts as known. Where such tables count
+different things, the new one splits up no cell that the earlier one hides.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from coordinator.cohort.relations import Relation, complete, known_relations, worth_of
+from pydantic import ValidationError
+
+from coordinator.cohort.cuts import cuts_of
+from coordinator.cohort.relations import Relation, complete, known_relations, relations_of, worth_of
 from coordinator.cohort.suppression import Shown, Span, is_protected, suppress
 from shared.errors.federation import RunFailed
 from shared.federation.cell_policy import CellPolicy
@@ -22,12 +26,20 @@ _ANY_DIFFERENCE = (-_MOST, _MOST)
 
 
 class Release(NamedTuple):
-    """A table: the sites that are in it, their pooled counts, the policy, and what is shown of each cell."""
+    """A table: the sites that are in it, their pooled counts, the policy, and what is shown of each cell.
+
+    `definition` is that of its cells, where it is not the one that is at hand.
+    """
 
     sites: frozenset[SiteId]
     counts: Mapping[str, int]
     policy: CellPolicy
     shown: Mapping[str, int | None]
+    definition: CohortDefinition | None = None
+
+    def is_of_table(self, sites: frozenset[SiteId], counts: Mapping[str, int]) -> bool:
+        """Whether it is of those sites, and holds the same wherever it counts the same."""
+        return self.sites == sites and all(counts.get(cell, count) == count for cell, count in self.counts.items())
 
 
 class Difference(NamedTuple):
@@ -44,7 +56,11 @@ class Difference(NamedTuple):
     @property
     def is_of_one_table(self) -> bool:
         """Whether it is between two releases of the same counts of the same sites."""
-        return all((part.sites, part.counts) == (self.whole.sites, self.whole.counts) for part in self.parts)
+        return all(part.is_of_table(self.whole.sites, self.whole.counts) for part in self.parts)
+
+    def common(self, cells: Iterable[str]) -> list[str]:
+        """Those of the cells that all its tables count."""
+        return [cell for cell in cells if all(cell in release.counts for release in self.releases)]
 
     def count(self, cell: str) -> int:
         """How much of the cell is in the whole and in no part."""
@@ -57,7 +73,7 @@ class Difference(NamedTuple):
         more than its parts that it does not. `None`: one of the others hides the cell.
         """
         others = [release for release in self.releases if release is not new]
-        if any(release.shown[cell] is None for release in others):
+        if any(release.shown.get(cell) is None for release in others):
             return None
         if self.is_of_one_table:
             return others[0].policy.range_of(others[0].shown[cell] or 0)
@@ -72,7 +88,7 @@ class Difference(NamedTuple):
         Where two of the tables hide the cell, that tells nothing.
         """
         others = [release for release in self.releases if release is not rounded]
-        shown = [count for release in others if (count := release.shown[cell]) is not None]
+        shown = [count for release in others if (count := release.shown.get(cell)) is not None]
         if self.is_of_one_table:
             return others[0].policy.range_of(shown[0]) if shown else _ANY_COUNT
         count, more = rounded.counts[cell], self.count(cell)
@@ -91,20 +107,33 @@ class Difference(NamedTuple):
         return too_low or any(high > whole[1] - least + low for part, (low, high) in pairs if part is not new)
 
 
-def suppress_jointly(definition: CohortDefinition, new: Release, earlier: Sequence[Release], *, seed: bytes) -> Shown:
+def suppress_jointly(
+    definition: CohortDefinition,
+    new: Release,
+    earlier: Sequence[Release],
+    *,
+    seed: bytes,
+    protocol: CohortDefinition | None = None,
+) -> Shown:
     """What is shown of each cell of `new`, so that nothing follows from it and all of `earlier`.
 
-    Raises `RunFailed` when nothing protects every cell of it, or of an earlier table.
+    `definition` is that of `new`, taken from the `protocol`'s, or that one itself. Raises `RunFailed` when nothing
+    protects every cell of it, or of an earlier table.
     """
-    counts = complete(definition, new.counts)
-    relations = known_relations(definition, counts)
+    released = [
+        each._replace(counts=complete(each.definition or definition, each.counts))
+        for each in earlier
+        if any(count is not None for count in each.shown.values())
+    ]
+    whole, new = _joined(definition, new, released, protocol or definition)
+    counts = dict(new.counts)
+    relations = known_relations(whole, counts)
     hidden: set[str] = set()
     seen: dict[str, Span] = {}
-    guards = dict.fromkeys(definition.cells, new.policy.highest)
-    released = [each for each in earlier if any(count is not None for count in each.shown.values())]
+    guards = dict.fromkeys(definition.cells, new.policy.highest) | _of_pieces(whole, definition, new, released)
     for number, difference in enumerate(differences(new, released)):
         highest = max(release.policy.highest for release in difference.releases)
-        for cell in definition.cells:
+        for cell in difference.common((*whole.cells, *guards)):
             span, more = difference.span_of(new, cell), difference.count(cell)
             if span is None or difference.would_narrow(new, cell):
                 hidden.add(cell)
@@ -112,7 +141,7 @@ def suppress_jointly(definition: CohortDefinition, new: Release, earlier: Sequen
                 before = seen.get(cell, _ANY_COUNT)
                 seen[cell] = max(span[0], before[0]), min(span[1], before[1])
             if difference.is_of_one_table:
-                guards[cell] = max(guards[cell], highest)
+                guards[cell] = max(guards.get(cell, 0), *(part.policy.highest for part in difference.parts))
             elif 1 <= abs(more) <= highest:
                 name = f"{number}:{cell}"
                 weight = 1 if (more > 0) == (difference.whole is new) else -1
@@ -125,18 +154,98 @@ def suppress_jointly(definition: CohortDefinition, new: Release, earlier: Sequen
         new.policy,
         seed=seed,
         never=set(counts).difference(definition.cells),
-        worth=worth_of(definition),
+        worth=worth_of(whole),
         hidden=hidden,
         seen=seen,
         guards=guards,
     )
     if not all(
-        stays_protected(definition, each, [*released, new._replace(shown=shown)])
+        stays_protected(each.definition or definition, each, [*released, new._replace(shown=shown)])
         for each in released
         if each.policy.base > 1
     ):
         raise RunFailed(problem="it would narrow what rounding leaves open of an earlier table of this cohort")
     return shown
+
+
+def _of_pieces(
+    whole: CohortDefinition, definition: CohortDefinition, new: Release, released: Sequence[Release]
+) -> dict[str, int]:
+    """Up to which count each piece of a number must stay possible: by every policy under which it was counted."""
+    one_table = [each for each in released if each.is_of_table(new.sites, new.counts)]
+    policies = [(new.policy, definition), *((each.policy, each.definition or definition) for each in one_table)]
+    return {
+        piece: max(policy.highest for policy, counted in policies if cut.fact in counted.facts)
+        for cut in cuts_of(whole)
+        for piece in cut.pieces
+    }
+
+
+def _joined(
+    definition: CohortDefinition, new: Release, released: Sequence[Release], protocol: CohortDefinition
+) -> tuple[CohortDefinition, Release]:
+    """All that is counted of the table of `new` by it and the earlier releases of that table, as one table.
+
+    Raises `RunFailed` where they cannot be, or where another table hides what this one would split up.
+    """
+    whole, counts = definition, complete(definition, new.counts)
+    for each in released:
+        counted = each.definition or definition
+        if _clash(definition, counted):
+            raise RunFailed(
+                problem="tables of this cohort were released that count otherwise, and both would tell more"
+            )
+        if each.is_of_table(new.sites, counts):
+            both = _both(protocol, whole, counted)
+            together = complete(both, {**each.counts, **counts})
+            if min(together.values()) >= 0 and all(relation.holds(together) for relation in relations_of(both)):
+                whole, counts = both, together
+                continue
+        if (each.sites <= new.sites or new.sites <= each.sites) and _splits(definition, each, counted):
+            raise RunFailed(
+                problem="the libraries have changed since a table was released that hides some of what it splits up"
+            )
+    return whole, new._replace(counts=counts)
+
+
+def _clash(definition: CohortDefinition, other: CohortDefinition) -> bool:
+    """Whether a variable of both counts otherwise in one of them."""
+    others = {variable.name: variable for variable in other.variables}
+    return any(others.get(variable.name, variable) != variable for variable in definition.variables)
+
+
+def _both(protocol: CohortDefinition, first: CohortDefinition, second: CohortDefinition) -> CohortDefinition:
+    """What both count; raises `RunFailed` where their tables tell more together than their sums do."""
+    if set(second.cells) <= set(first.cells):
+        return first
+    filled = {*first.filled, *second.filled}
+    try:
+        both = protocol.having((*first.variables, *second.variables), (*first.tables, *second.tables), filled)
+    except ValidationError as error:
+        raise RunFailed(problem="with an earlier release its tables would form a ring, which tells more") from error
+    stated = {
+        name: tuple(dict.fromkeys((*getattr(both, name), *getattr(first, name), *getattr(second, name))))
+        for name in ("zero", "same", "implies")
+    }
+    return both.model_copy(update=stated)
+
+
+def _splits(definition: CohortDefinition, earlier: Release, counted: CohortDefinition) -> bool:
+    """Whether a table counts what an earlier one of other days or sites does not, and so tells of what that one hides.
+
+    What was rounded counts as hidden. Without such a relation the hidden cells of both can change alike.
+    """
+    rounded = earlier.policy.base > 1
+    hidden = {cell for cell, shown in earlier.shown.items() if shown is None or rounded}
+    names = {variable.name for variable in counted.variables}
+    fresh = {variable.fact for variable in definition.variables if variable.name not in names}
+    kept = {variable.name for variable in definition.variables}
+    if any(variable.fact in fresh and variable.name not in kept for variable in counted.variables):
+        return True
+    return any(
+        not relation.weights.keys() <= earlier.counts.keys() and relation.weights.keys() & hidden
+        for relation in relations_of(definition)
+    )
 
 
 def stays_protected(definition: CohortDefinition, rounded: Release, releases: Sequence[Release]) -> bool:
@@ -147,7 +256,7 @@ def stays_protected(definition: CohortDefinition, rounded: Release, releases: Se
     seen: dict[str, Span] = {}
     all_differences = (each for place, new in enumerate(releases) for each in differences(new, releases[:place]))
     for difference in all_differences:
-        for cell in definition.cells if rounded in difference.releases else ():
+        for cell in difference.common(definition.cells) if rounded in difference.releases else ():
             before = seen.get(cell, _ANY_COUNT)
             span = difference.bounds_of(rounded, cell)
             seen[cell] = max(span[0], before[0]), min(span[1], before[1])

@@ -12,7 +12,7 @@ from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 
 from shared.errors.inputs import InvalidArgument
 from shared.federation import records
-from shared.federation.cohort import definition_of
+from shared.federation.asked import definition_asked
 from shared.federation.models.registry import state_length
 from shared.federation.plan import ALONE, Plan, TrainingTask
 from shared.federation.records import Vector
@@ -36,8 +36,9 @@ def largest_answer(plan: Plan) -> int:
 
     Raises `PlanInvalid` or `ProtocolMismatch` for a model or a protocol that this release does not have.
     """
-    task = plan.learning
-    numbers = state_length(task) if task else len(definition_of(plan.protocol_digest).cells)
+    numbers = state_length(plan.learning) if plan.learning else 0
+    if plan.statistics is not None:
+        numbers = len(definition_asked(plan.statistics, plan.protocol_digest).cells)
     return 8 * numbers + len(plan.roster) * _FOR_EACH_SITE + _BESIDES
 
 

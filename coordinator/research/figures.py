@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
+from coordinator.cohort.quantiles import quantiles_of
+from coordinator.cohort.released import ReleasedTable
+
 Row = Mapping[str, Any]
 _ROUND = ("round", "site_id")
 
@@ -70,6 +73,11 @@ def evaluation_rows(result: Mapping[str, Any]) -> Rows:
 def cohort_rows(table: Mapping[str, Any]) -> Rows:
     """A row for each cell of a released table; `count` is `None` where it is hidden."""
     return Rows([{"cell": cell["name"], "count": cell["count"]} for cell in table["cells"]])
+
+
+def quantile_rows(table: ReleasedTable) -> Rows:
+    """A row for each quantile and extreme of a released table's numbers; `bin` is `None` where it cannot be told."""
+    return Rows([each._asdict() for each in quantiles_of(table)])
 
 
 def _figures(values: Mapping[str, Any]) -> Row:

@@ -48,6 +48,9 @@ timeout_seconds = 3600    # for one round of answers
 [statistics]
 cohort = "ricord"         # the protocol's cohort definition
 policy = "cms-11"         # how small cells are hidden: cms-11, nhs-7-round-5 or min-k
+# Without the following lines the whole cohort is counted. `ricord-research data` lists the variables.
+# histograms = [{ variable = "age", edges = [30, 50, 70] }, { variable = "icu" }]  # bins, or categories
+# tables = [{ rows = "age", columns = "sex" }]  # of two variables of patients, of studies or of series
 """,
     "training": """\
 purpose = "training"
@@ -130,7 +133,7 @@ class Evaluation(Asked, EvaluationRequest):
 
 
 class Statistics(Asked, StatisticsTask):
-    """A cohort that is counted at the sites."""
+    """A cohort that is counted at the sites, or those histograms and tables of it that are named."""
 
     purpose = "statistics"
     cohort: str = "ricord"

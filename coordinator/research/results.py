@@ -21,6 +21,8 @@ def write_results(shown: Shown, folder: Path) -> list[Path]:
         f"{name}.json": canonical_json(result),
         f"{name}.csv": shown.metrics.to_csv().encode(),
     }
+    if name == "cohort" and (quantiles := shown.quantiles):
+        files["quantiles.csv"] = quantiles.to_csv().encode()
     if result.get("model_sha256"):
         files |= {"model.safetensors": shown.model_file(), "card.md": shown.card().encode()}
     if result.get("best_sha256"):

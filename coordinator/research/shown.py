@@ -7,9 +7,11 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load
 
+from coordinator.cohort.released import ReleasedTable
 from coordinator.federation.results import TrainingResult
 from coordinator.research.card import model_card
-from coordinator.research.figures import Rows, rows_of
+from coordinator.research.figures import Rows, quantile_rows, rows_of
+from shared.errors.federation import PlanInvalid
 from shared.federation.plan import Plan, Which
 
 if TYPE_CHECKING:
@@ -39,6 +41,13 @@ class Shown(ABC):
     def metrics(self) -> Rows:
         """Figures of a training by round and site, an evaluation by site, a cohort by cell; raises as `result`."""
         return rows_of(self.result)
+
+    @property
+    def quantiles(self) -> Rows:
+        """Of a cohort, the bins that hold quantiles of its numbers; raises as `result`, `PlanInvalid` for others."""
+        if "cells" not in self.result:
+            raise PlanInvalid(problem="it counts nothing")
+        return quantile_rows(ReleasedTable.model_validate(self.result))
 
     def model(self, which: Which = "last") -> dict[str, npt.NDArray[np.float32]]:
         """The model's tensors by name; raises as `model_file`."""

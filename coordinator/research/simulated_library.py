@@ -9,11 +9,13 @@ import csv
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from shared.errors.inputs import InvalidArgument, SourceMissing
 from shared.ids import PatientPseudonym, Sha256, SiteId, Uid
+from shared.protocol.loader import load_protocol
 from site_node.dicom.attributes import read_attributes
 from site_node.home.library import RECORD, SERIES_ATTRIBUTES, LibraryInstance, LibraryStudy, add_study, series_of
 
@@ -82,7 +84,16 @@ def _table(file: Path) -> tuple[str, dict[str, Row]]:
     key = next((name for name in KEYS if name in head), None)
     if key is None:
         raise InvalidArgument(name=TABLE, problem=f"it has none of the columns {', '.join(KEYS)}")
-    return key, {row[key]: {name: value or None for name, value in row.items() if name not in KEYS} for row in rows}
+    return key, {row[key]: {name: _value(name, text) for name, text in row.items() if name not in KEYS} for row in rows}
+
+
+def _value(field: str, text: str) -> str | float | None:
+    """A field as a library keeps it: a number where the dictionary says so, and it is one."""
+    kinds = {each.name: each.kind for each in load_protocol().clinical.fields}
+    with suppress(ValueError):
+        if kinds.get(field) in ("integer", "number"):
+            return float(text)
+    return text or None
 
 
 def _record(

@@ -26,8 +26,8 @@ from shared.crypto.signing import SigningKey
 from shared.errors.base import RicordError
 from shared.errors.federation import PlanInvalid, RunFailed
 from shared.federation import records
+from shared.federation.asked import definition_asked
 from shared.federation.cell_policy import CellPolicy
-from shared.federation.cohort import definition_named
 from shared.federation.plan import complete_plan, sign_plan
 from shared.federation.secure_sum.server import sum_without_liars
 from shared.frozen import Frozen
@@ -100,7 +100,7 @@ def _table(grid: RosterGrid, signer: Signer) -> ReleasedTable:
     plan = grid.plan
     if plan.statistics is None:
         raise PlanInvalid(problem="it asks for no statistics")
-    definition = definition_named(plan.statistics.cohort, plan.protocol_digest)
+    definition = definition_asked(plan.statistics, plan.protocol_digest)
     policy = CellPolicy.named(plan.statistics.policy)
     pooled = sum_without_liars(sum_plan_of(plan, definition, policy, signer.peers), signer.key, GridExchange(grid))
     counts = dict(zip(definition.cells, pooled.total.tolist(), strict=True))

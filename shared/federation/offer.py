@@ -1,8 +1,8 @@
 """What may be asked of the sites under an edition of the protocol: its cohort, labels of its dictionary, our models."""
 
 from shared.errors.federation import TooFewSites
+from shared.federation.asked import definition_asked
 from shared.federation.cell_policy import CellPolicy
-from shared.federation.cohort import definition_named
 from shared.federation.labels import check_label, learnable
 from shared.federation.plan import MODEL_NAMES, PlanRequest, Purpose, check_request
 from shared.frozen import Frozen
@@ -34,7 +34,7 @@ class Offer(Frozen):
             check_label(request.training.label, self.protocol_digest)
         if request.statistics is not None:
             CellPolicy.named(request.statistics.policy)
-            definition_named(request.statistics.cohort, self.protocol_digest)
+            definition_asked(request.statistics, self.protocol_digest)
 
 
 class Offered(Frozen):

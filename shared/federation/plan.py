@@ -8,16 +8,18 @@ A researcher signs the request, too (`proposal.py`). `check_plan` refuses a plan
 import operator
 import re
 from datetime import UTC, datetime, timedelta
-from itertools import takewhile
+from itertools import pairwise, takewhile
+from math import isfinite
 from typing import Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from shared.crypto.signing import SigningKey, VerifyKey
 from shared.errors.federation import PlanInvalid
 from shared.errors.trust import SignatureInvalid
 from shared.frozen import Frozen
 from shared.ids import RunId, Sha256, SiteId
+from shared.protocol.cohort import Table
 from shared.signed import Signed
 
 MODEL_NAMES = ("small-cnn",)  # shared.federation.models.registry holds the networks; a test compares them
@@ -29,6 +31,7 @@ MOST_IMAGES = 2**18  # of a site that count in an average
 WAITING = timedelta(days=2)  # of a plan's life: for its turn, for sites that are absent, until a person resumes it
 
 Purpose = Literal["statistics", "training", "evaluation"]
+StatisticKind = Literal["cohort", "histograms", "tables"]  # a whole definition, or parts that a plan names
 StrategyName = Literal[
     "fedavg", "fedbn", "fedprox", "fedadam", "fedavgm", "fedyogi", "fedadagrad", "fedmedian", "fedtrimmedavg", "krum"
 ]
@@ -88,12 +91,41 @@ class TrainingTask(Frozen):
     minimum_cases: int = Field(default=11, ge=1)  # of each class at a site, or its figures stay there
 
 
+class Histogram(Frozen):
+    """A variable whose distribution is counted: a number in bins between `edges`, or its own categories without them.
+
+    A bin holds its lower edge and not its upper one; the first and the last bin are open.
+    """
+
+    variable: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")
+    edges: tuple[float, ...] = Field(default=(), max_length=50)
+
+    @field_validator("edges")
+    @classmethod
+    def _ascend(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(map(isfinite, edges)) or any(before >= after for before, after in pairwise(edges)):
+            raise ValueError("the edges of the bins do not ascend")
+        return edges
+
+
 class StatisticsTask(Frozen):
-    """What is counted: a cohort definition of the protocol by name; `options` is canonical JSON for it."""
+    """What is counted: a cohort definition of the protocol by name; `options` is canonical JSON for it.
+
+    With histograms or tables, those of the definition's and the dictionary's variables, and not the whole of it. A
+    table's variable is sorted as in its first histogram, else into its own categories.
+    """
 
     cohort: str = Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")
     policy: str = Field(default="cms-11", pattern=r"^[a-z0-9-]{1,63}$")
     options: str = Field(default="{}", max_length=65536)
+    histograms: tuple[Histogram, ...] = Field(default=(), max_length=20, exclude_if=operator.not_)
+    tables: tuple[Table, ...] = Field(default=(), max_length=10, exclude_if=operator.not_)
+
+    @property
+    def kinds(self) -> tuple[StatisticKind, ...]:
+        """What a site's policy allows or not."""
+        named: tuple[tuple[StatisticKind, object], ...] = (("histograms", self.histograms), ("tables", self.tables))
+        return tuple(kind for kind, asked in named if asked) or ("cohort",)
 
 
 class EvaluationRequest(Frozen):

@@ -9,6 +9,7 @@ same (`same`), that count part of another (`implies`). Suppression holds against
 """
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Literal, Self
 
@@ -54,6 +55,12 @@ class Category(Frozen):
             )
         return self.lowest is not None and self.lowest <= value and (self.below is None or value < self.below)
 
+    def lies_within(self, other: "Category") -> bool:
+        """Whether both are bands of numbers, and each number of this one is in the other."""
+        if self.lowest is None or other.lowest is None or self.lowest < other.lowest:
+            return False
+        return other.below is None or (self.below is not None and self.below <= other.below)
+
 
 class Variable(Frozen):
     """One variable of a patient, study or series, and where its value comes from.
@@ -88,6 +95,11 @@ class Variable(Frozen):
         """The cell that this variable's cells add up to."""
         return self.only or self.unit
 
+    @property
+    def fact(self) -> tuple[str, ...]:
+        """What it is of: two variables of one fact sort the same values into different categories."""
+        return self.unit, self.source, self.field, self.only or ""
+
     def label_of(self, value: str | float | None) -> str:
         """The category of a value; exactly one, whatever the value."""
         if value is None or not str(value).strip():
@@ -108,8 +120,8 @@ class Variable(Frozen):
 class Table(Frozen):
     """Counts by two variables of one unit."""
 
-    rows: str
-    columns: str
+    rows: str = Field(max_length=100)
+    columns: str = Field(max_length=100)
 
 
 class CohortDefinition(Frozen):
@@ -148,9 +160,57 @@ class CohortDefinition(Frozen):
         filled = (cell for field in self.filled for cell in filled_cells(field))
         return (*TOTALS, *variables, *tables, *filled)
 
+    @property
+    def facts(self) -> set[tuple[str, ...]]:
+        """What its variables are of."""
+        return {variable.fact for variable in self.variables}
+
     def variable(self, name: str) -> Variable:
         """The variable of that name; raises `KeyError`."""
         return {variable.name: variable for variable in self.variables}[name]
+
+    def having(
+        self, variables: Iterable[Variable], tables: Iterable[Table], filled: Iterable[str] | None = None
+    ) -> Self:
+        """Other variables and tables, with what this definition states of their cells; raises pydantic's error.
+
+        Without `filled`, completeness is counted of the variables' fields where it is here.
+        """
+        given = {each.name: each for each in variables}
+        needed = {each.only.partition("/")[0] for each in given.values() if each.only}
+        chosen = {name: self.variable(name) for name in needed - set(given)} | given
+        fields = {each.field for each in chosen.values() if each.source == "clinical"} if filled is None else {*filled}
+        bare = {
+            **dict(self),
+            "variables": tuple(chosen.values()),
+            "tables": tuple(dict.fromkeys(tables)),
+            "filled": tuple(field for field in self.filled if field in fields),
+        }
+        plain = type(self).model_validate({**bare, "zero": (), "same": (), "implies": ()})
+        cells = set(plain.cells)
+        binned = (cell for each in plain.variables for cell in self._empty_cells(each))
+        lacking = (
+            (filled_cells(each.field)[1], f"{each.name}/{MISSING}")
+            for each in plain.variables
+            if (each.source, each.total) == ("clinical", "studies") and each.field in plain.filled
+        )
+        return plain.model_copy(
+            update={
+                "zero": tuple(dict.fromkeys(cell for cell in (*self.zero, *binned) if cell in cells)),
+                "same": tuple(dict.fromkeys(pair for pair in (*self.same, *lacking) if {*pair} <= cells)),
+                "implies": tuple(pair for pair in self.implies if {*pair} <= cells),
+            }
+        )
+
+    def _empty_cells(self, variable: Variable) -> Iterator[str]:
+        """The cells of a variable that hold what only empty cells of this definition hold, by the same fact."""
+        for own in (each for each in self.variables if each.fact == variable.fact and each.name != variable.name):
+            if f"{own.name}/{MISSING}" in self.zero:
+                yield f"{variable.name}/{MISSING}"
+            empty = [each for each in own.categories if f"{own.name}/{each.label}" in self.zero]
+            for each in variable.categories:
+                if any(each.lies_within(other) for other in empty):
+                    yield f"{variable.name}/{each.label}"
 
     def table_cells(self, table: Table) -> tuple[tuple[str, ...], ...]:
         """A table's cells as rows of columns."""
@@ -177,14 +237,26 @@ class CohortDefinition(Frozen):
             raise ValueError("a cell stands twice")
         return self
 
+    @property
+    def crossed(self) -> dict[tuple[tuple[str, ...], ...], list[Table]]:
+        """The tables by the two facts that they cross: several where one fact is sorted in several ways."""
+        pairs: dict[tuple[tuple[str, ...], ...], list[Table]] = {}
+        for table in self.tables:
+            pairs.setdefault((self.variable(table.rows).fact, self.variable(table.columns).fact), []).append(table)
+        return pairs
+
     @model_validator(mode="after")
     def _tables_form_no_ring(self) -> Self:
-        """In a ring (a by b, b by c, c by a) the tables tell more of one another than their sums do."""
-        joined = {variable.name: {variable.name} for variable in self.variables}
-        for table in self.tables:
-            if table.columns in joined[table.rows]:
-                raise ValueError(f"table {table.rows} * {table.columns} closes a ring of tables")
-            together = joined[table.rows] | joined[table.columns]
+        """In a ring (a by b, b by c, c by a) the tables tell more of one another than their sums do.
+
+        Tables of the same two facts are one, if all have their rows or all their columns in common.
+        """
+        joined = {variable.fact: {variable.fact} for variable in self.variables}
+        for (rows, columns), tables in self.crossed.items():
+            sides = {table.rows for table in tables}, {table.columns for table in tables}
+            if columns in joined[rows] or 1 not in map(len, sides) or len(set(tables)) < len(tables):
+                raise ValueError(f"table {tables[-1].rows} * {tables[-1].columns} closes a ring of tables")
+            together = joined[rows] | joined[columns]
             joined.update(dict.fromkeys(together, together))
         return self
 

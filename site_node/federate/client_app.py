@@ -253,6 +253,8 @@ def count(message: Message, context: Context) -> Message:
         protocol_digest=site.protocol_digest,
         cells=CellPolicy.named(policy.small_cells),
         roster=admitted.plan.roster,
+        task=admitted.plan.statistics,
+        minimum_patients=policy.minimum_patients,
     )
     return Message(RecordDict({records.CONFIG: ConfigRecord({records.PAYLOAD: payload})}), reply_to=message)
 

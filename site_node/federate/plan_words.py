@@ -13,8 +13,9 @@ def summary(plan: Plan) -> str:
         return f"training of {plan.training.model} on {plan.training.label}, {_masks(plan.training)}"
     if plan.evaluated is not None:
         return f"evaluation of the model of run {plan.evaluated.run} on {plan.evaluated.training.label}"
-    cohort = plan.statistics.cohort if plan.statistics is not None else ""
-    return f"statistics on the cohort {cohort}"
+    task = plan.statistics
+    parts = (*_histograms(task), *_tables(task)) if task is not None else ()
+    return f"statistics on the cohort {task.cohort if task else ''}{': ' if parts else ''}{'; '.join(parts)}"
 
 
 def plan_in(document: str) -> Plan:
@@ -73,8 +74,24 @@ def _of_evaluation(task: EvaluationTask) -> Iterator[tuple[str, str]]:
 def _of_statistics(task: StatisticsTask) -> Iterator[tuple[str, str]]:
     yield ("Cohort", task.cohort)
     yield ("Options", "" if task.options == "{}" else task.options)
+    yield ("Histograms", "; ".join(_histograms(task)))
+    yield ("Tables", "; ".join(_tables(task)))
     yield ("Small cells", f"hidden in the pooled table by the policy {task.policy}")
-    yield ("Leaves", "counts of patients, studies and series, under masks that cancel only in the sum over all sites")
+    which = " in the bins and categories of these" if task.kinds != ("cohort",) else ""
+    yield ("Leaves", f"counts of patients, studies and series{which}, {_UNDER_MASKS}")
+
+
+def _histograms(task: StatisticsTask) -> Iterator[str]:
+    for each in task.histograms:
+        edges = ", ".join(f"{edge:g}" for edge in each.edges)
+        yield f"{each.variable}{' in bins between ' if edges else ''}{edges}"
+
+
+def _tables(task: StatisticsTask) -> Iterator[str]:
+    yield from (f"{table.rows} by {table.columns}" for table in task.tables)
+
+
+_UNDER_MASKS = "under masks that cancel only in the sum over all sites"
 
 
 _MASKED = (

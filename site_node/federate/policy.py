@@ -20,7 +20,7 @@ from shared.errors.inputs import InvalidArgument
 from shared.errors.settings import PolicyMissing, SettingsMissing
 from shared.federation.bundle import bundle_digest
 from shared.federation.cell_policy import CellPolicy
-from shared.federation.plan import ALONE, LEAST_SITES, MODEL_NAMES, TESTS, Plan, Purpose, TrainingTask
+from shared.federation.plan import ALONE, LEAST_SITES, MODEL_NAMES, TESTS, Plan, Purpose, StatisticKind, TrainingTask
 from shared.frozen import Frozen
 from shared.ids import Sha256, SiteId
 from shared.settings import load_settings
@@ -48,8 +48,9 @@ class SitePolicy(Frozen):
     minimum_sites: int = Field(default=LEAST_SITES, ge=LEAST_SITES)
     minimum_cases: int = Field(default=11, ge=1)  # of each class, before a figure of this site alone may leave
     site_metrics: bool = True  # whether a figure of this site alone may leave at all
+    statistics: tuple[StatisticKind, ...] = ("cohort",)  # a policy from before allowed the whole cohort's table only
     small_cells: str = "cms-11"  # the weakest policy by which cohort tables that this site is in may hide small cells
-    minimum_patients: int = Field(default=20, ge=1)  # with the label and a radiograph, or this site trains nothing
+    minimum_patients: int = Field(default=20, ge=1)  # with label and radiograph, or of a histogram: else nothing
     ask: Literal["never", "training", "always"] = "never"  # which plans, of those allowed, wait for a person's approval
     hours: str = Field(default="", pattern=_HOURS)  # of this machine's time; empty: at any time
     plans_per_month: int = Field(default=0, ge=0)  # trainings of each label in a calendar month; 0: any number
@@ -102,8 +103,9 @@ plans_per_month = 0      # trainings of each label in a calendar month; 0: any n
 minimum_sites = {LEAST_SITES}        # with pins below, only pinned peers (and this site) count
 minimum_cases = 11       # of each class, before a figure of this site alone may leave
 site_metrics = true      # whether a figure of this site alone may leave at all
+statistics = ["cohort", "histograms", "tables"]  # a cohort's whole table; parts that a plan names
 small_cells = "cms-11"   # cohort tables hide at least what this policy hides: cms-11, nhs-7-round-5 or min-k
-minimum_patients = 20    # with the label and a radiograph, or this site trains nothing
+minimum_patients = 20    # with the label and a radiograph, or this site trains nothing; in histograms and tables
 unmasked = false         # whether weights of this site alone may leave: class counts can be worked out from them
 max_answer_bytes = 268435456
 max_task_mb = 4096       # of memory for the answer to one message
@@ -166,6 +168,10 @@ def check_message(
         (
             not asks and kind not in KINDS[plan.purpose],
             f"a {kind} message does not belong to the purpose {plan.purpose}",
+        ),
+        *(
+            (kind not in policy.statistics, f"statistics of the kind {kind} are not allowed")
+            for kind in (plan.statistics.kinds if plan.statistics else ())
         ),
         (task is not None and task.model not in policy.models, "the model is not allowed"),
         (

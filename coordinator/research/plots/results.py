@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from coordinator.cohort.released import ReleasedTable
 from coordinator.federation.results import ModelTest, SiteTest, TrainingResult
 from coordinator.research.plots.cohort import plot_cohort
+from coordinator.research.plots.counts import plot_histograms, plot_tables
 from coordinator.research.plots.learning import plot_learning
 from coordinator.research.plots.testing import plot_calibration, plot_forest, plot_roc
 
@@ -15,7 +16,9 @@ from coordinator.research.plots.testing import plot_calibration, plot_forest, pl
 def plots_of(result: Mapping[str, Any]) -> dict[str, Figure]:
     """The plots of a cohort's table, or those of a training or an evaluation that it has figures for."""
     if "cells" in result:
-        return {"cohort": plot_cohort(ReleasedTable.model_validate(result))}
+        table = ReleasedTable.model_validate(result)
+        parts = {"histograms": plot_histograms(table), "tables": plot_tables(table)}
+        return {"cohort": plot_cohort(table)} | {name: plot for name, plot in parts.items() if plot is not None}
     if "test" in result:
         return _of_test(ModelTest.model_validate(result["test"]))
     training = TrainingResult.model_validate(result)

@@ -290,16 +290,22 @@ def test_what_was_shown_before_is_reckoned_with(service: CohortService, engine: 
     assert len(service.cohorts()) == 1
 
 
-def test_another_definition_under_the_same_name_is_refused(
-    service: CohortService, engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Tables of one name count the same; what a definition says of its cells may change."""
-    computed(service)
+def test_another_definition_under_the_same_name_is_refused(service: CohortService, engine: Engine) -> None:
+    """A variable of one name counts the same; what a definition says of its cells may change, and it may count less."""
+    table = computed(service)
+    counts = {cell: count or 0 for cell, count in engine.hospitals.pooled().items()}
+    new = Release(frozenset(SITES), counts, CellPolicy.named("cms-11"), {})
     stated = PROTOCOL.cohort.model_copy(update={"zero": (), "edition": "another"})
-    assert len(engine.pooling._released(stated)[0]) == 1
-    fewer = PROTOCOL.cohort.model_copy(update={"tables": PROTOCOL.cohort.tables[:1]})
+    earlier, seed = engine.pooling._released(stated)
+    assert released_counts(stated, new, earlier, seed=seed)["patients"] == table.counts["patients"]
+    fewer = PROTOCOL.cohort.having(PROTOCOL.cohort.variables[:2], ())
+    kept = new._replace(counts={cell: counts[cell] for cell in fewer.cells})
+    assert released_counts(fewer, kept, earlier, seed=seed, protocol=PROTOCOL.cohort).keys() == {*fewer.cells}
+    age, *others = PROTOCOL.cohort.variables
+    another = age.model_copy(update={"categories": (*age.categories[1:], age.categories[0])})
+    changed = PROTOCOL.cohort.model_copy(update={"variables": (another, *others)})
     with pytest.raises(RunFailed) as caught:
-        engine.pooling._released(fewer)
+        released_counts(changed, new, earlier, seed=seed)
     assert "count otherwise" in caught.value.public
 
 
@@ -309,10 +315,13 @@ def test_tables_released_side_by_side_are_protected_together(
     """A table that is released while another is worked out is reckoned with before the other is stored."""
     reckoned: list[int] = []
 
-    def meanwhile(definition: CohortDefinition, new: Release, earlier: Sequence[Release], *, seed: bytes) -> Shown:
+    def meanwhile(
+        definition: CohortDefinition, new: Release, earlier: Sequence[Release], *, seed: bytes, protocol: object
+    ) -> Shown:
         reckoned.append(len(earlier))
         if len(reckoned) == 1:
             computed(service)
+        assert protocol == PROTOCOL.cohort
         return released_counts(definition, new, earlier, seed=seed)
 
     monkeypatch.setattr("coordinator.cohort.pooling.released_counts", meanwhile)

@@ -40,14 +40,15 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("head", ["PatientID", "StudyInstanceUID"])
 def test_films_and_rows_are_joined(source: Path, tmp_path: Path, head: str) -> None:
-    """Each study has its row, by the first column that joins; patients become pseudonyms, and the files stay."""
+    """Each study has its row, by the first column that joins, with numbers as such; patients become pseudonyms."""
     keys = ("P1", "P2") if head == "PatientID" else ("1.2.2", "1.2.1")
-    (source / "clinical.csv").write_text(f"{head},pneumonia,age\n{keys[0]},no,\n{keys[1]},yes,41\n")
+    rows = (f"{head},pneumonia,age,crp", f"{keys[0]},no,,high", f"{keys[1]},yes,41,2.5")
+    (source / "clinical.csv").write_text("\n".join(rows) + "\n")
     library = library_of(source, tmp_path / "library", SITE)
     studies = load_library(library)
     assert [study.patient for study in studies] == ["200001-000002", "200001-000001", "200001-000002"]
-    assert studies[0].clinical == {"pneumonia": "yes", "age": "41"}
-    assert studies[1].clinical == {"pneumonia": "no", "age": None}
+    assert studies[0].clinical == {"pneumonia": "yes", "age": 41.0, "crp": 2.5}
+    assert studies[1].clinical == {"pneumonia": "no", "age": None, "crp": "high"}
     split = load_split(library, studies, TASK)
     assert split.patients == 2
     assert len(list(source.rglob("*.dcm"))) == 3

@@ -4,20 +4,26 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.cohort.pooling import sum_plan_of
 from coordinator.cohort.released import ReleasedTable
-from coordinator.federation.grid import RosterGrid
+from coordinator.federation.grid import GridExchange, RosterGrid
 from coordinator.federation.results import TrainingResult
 from coordinator.federation.training import run_training
+from coordinator.research.plans import read_plan
 from coordinator.research.simulation import Simulation, simulated
 from shared.crypto.signing import SigningKey
 from shared.errors.federation import PlanInvalid, RunFailed
 from shared.errors.inputs import SourceMissing
+from shared.federation.asked import definition_asked
+from shared.federation.cell_policy import CellPolicy
 from shared.federation.plan import PlanRequest, StatisticsTask, TrainingTask, complete_plan, sign_plan
+from shared.federation.secure_sum.server import sum_without_liars
 from shared.ids import Sha256, SiteId
 from shared.protocol.loader import load_protocol
 from site_node.federate.site import FederateSettings
 from site_node.federate.statistics import count
-from site_node.home.library import load_library
+from site_node.home.library import LibraryStudy, load_library
+from tests.factories.libraries import library, write
 from tests.factories.local_grid import LocalGrid
 from tests.factories.site_homes import PROTOCOL, make_site, member_of, set_policy, signer_for
 
@@ -26,6 +32,7 @@ pytestmark = pytest.mark.slow
 KEY = SigningKey.generate()
 TASK = TrainingTask(image_size=32, rounds=2, local_epochs=1, learning_rate=0.003, minimum_cases=1, validation_share=0.3)
 REQUEST = PlanRequest(purpose="training", training=TASK)
+README = Path(__file__).parents[4] / "coordinator" / "research" / "README.md"
 
 
 @pytest.fixture
@@ -78,6 +85,37 @@ def test_a_table_counts_the_libraries(sites: list[FederateSettings]) -> None:
     assert table.site_count == len(sites)
     assert table.counts["patients"] == 72
     assert all(shown in (None, sum(each[cell] for each in counts)) for cell, shown in table.counts.items())
+
+
+def test_histograms_and_tables_come_to_the_same(sites: list[FederateSettings], tmp_path: Path) -> None:
+    """Of the README's plan, a simulation shows the sums of a run over the same sites, in the same bins."""
+    protocol = load_protocol()
+    text = README.read_text(encoding="utf-8").partition("### Count")[2].partition("```toml\n")[2].partition("```")[0]
+    (tmp_path / "plan.toml").write_text(text)
+    request = read_plan(tmp_path / "plan.toml")
+    task = request.statistics
+    assert task is not None
+    for place, site in enumerate(sites):
+        write(site.library, [with_stay(study) for study in library(site.site_id, 60)])
+        sites[place] = site.model_copy(update={"protocol_digest": protocol.digest})
+    plan = complete_plan(request, members=tuple(map(member_of, sites)), protocol_digest=protocol.digest)
+    nodes = {site.site_id: number for number, site in enumerate(sites, start=10)}
+    local, signer = LocalGrid(dict(zip(nodes.values(), sites, strict=True))), signer_for(KEY, sites)
+    grid = RosterGrid(local, plan, sign_plan(plan, KEY), lambda: nodes, signer)
+    definition, policy = definition_asked(task, protocol.digest), CellPolicy.named(task.policy)
+    deployed = sum_without_liars(sum_plan_of(plan, definition, policy, signer.peers), KEY, GridExchange(grid))
+    counts = dict(zip(definition.cells, deployed.total.tolist(), strict=True))
+    tried = ReleasedTable.model_validate(simulated(simulation(sites, request, protocol.digest)).result)
+    assert tried.definition == definition
+    assert all(shown in (None, counts[cell]) for cell, shown in tried.counts.items())
+    assert tried.counts["patients"] == counts["patients"] > 120
+
+
+def with_stay(study: LibraryStudy) -> LibraryStudy:
+    """The study with how its patient's stay went, which follows from its date."""
+    day = int(study.study_date)
+    stay = {"icu": ("yes", "no")[day % 2], "outcome": ("died", "discharged")[day % 3 > 0], "crp": float(day % 97)}
+    return study.model_copy(update={"clinical": (study.clinical or {}) | stay})
 
 
 @pytest.mark.soak

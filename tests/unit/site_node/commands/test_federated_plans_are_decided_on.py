@@ -11,8 +11,18 @@ from typer.testing import CliRunner
 
 from shared.crypto.signing import SigningKey
 from shared.errors.inputs import AmbiguousReference, InvalidArgument, NotFound
-from shared.federation.plan import Member, Plan, PlanRequest, StatisticsTask, TrainingTask, complete_plan, sign_plan
+from shared.federation.plan import (
+    Histogram,
+    Member,
+    Plan,
+    PlanRequest,
+    StatisticsTask,
+    TrainingTask,
+    complete_plan,
+    sign_plan,
+)
 from shared.ids import Sha256, SiteId
+from shared.protocol.cohort import Table
 from site_node.cli import app
 from site_node.federate.policy import POLICY_FILE, write_default_policy
 from site_node.home.folder import SiteHome
@@ -78,6 +88,18 @@ def test_a_person_sees_what_waits_and_decides(home: SiteHome) -> None:
         ("A. Miller", "federate-decline", f"{plan.run}: no consent"),
     ]
     assert decisions.declined == {plan.run: "no consent"}
+
+
+def test_histograms_and_tables_are_said_before_they_leave(home: SiteHome) -> None:
+    """Which variables, in which bins, by what they are crossed, and that only counts of these would leave, masked."""
+    histograms = (Histogram(variable="age", edges=(30, 50.5)), Histogram(variable="icu"))
+    task = StatisticsTask(cohort="ricord", histograms=histograms, tables=(Table(rows="age", columns="sex"),))
+    plan = plan_of(purpose="statistics", statistics=task)
+    enter(home, plan)
+    assert "age in bins between 30, 50.5; icu; age by sex" in run(home, "pending").replace("\n", " ")
+    shown = json.loads(run(home, "show", plan.run, "--json"))
+    assert (shown["Histograms"], shown["Tables"]) == ("age in bins between 30, 50.5; icu", "age by sex")
+    assert "in the bins and categories of these, under masks" in shown["Leaves"]
 
 
 def test_a_name_that_fits_no_plan_or_two_decides_nothing(home: SiteHome) -> None:

@@ -1,5 +1,6 @@
 """Laws of a site's counting."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -12,14 +13,18 @@ from shared.crypto.signing import SigningKey
 from shared.errors.federation import RunRefused, SecureSumRefused
 from shared.errors.inputs import InvalidArgument
 from shared.errors.protocol import ProtocolMismatch
+from shared.federation.asked import definition_asked
 from shared.federation.cell_policy import CellPolicy
 from shared.federation.cohort import definition_of, subject_of
+from shared.federation.plan import Histogram, StatisticsTask
 from shared.federation.secure_sum.messages import Peer, SignedPlan, SumPlan
 from shared.federation.secure_sum.policy import SumPolicy
 from shared.ids import Sha256, SiteId
 from shared.manifest import canonical_json
+from shared.protocol.cohort import Table
 from shared.protocol.loader import load_protocol
 from site_node.federate.statistics import answer, count, vector_of
+from site_node.home.library import LibraryStudy
 from tests.factories.libraries import library, study
 
 PROTOCOL = load_protocol()
@@ -90,6 +95,8 @@ def ask(
     *,
     roster: list[SiteId] | None = None,
     weakest: str = "cms-11",
+    task: StatisticsTask | None = None,
+    studies: Sequence[LibraryStudy] = (),
     **changes: object,
 ) -> bytes:
     """The first site's answer to a plan with `changes`."""
@@ -111,12 +118,63 @@ def ask(
         key=keys[SITES[0]],
         coordinator=coordinator.public,
         memory=tmp_path / "memory",
-        studies=tuple,
+        studies=lambda: studies,
         policy=SumPolicy(),
         protocol_digest=PROTOCOL.digest,
         cells=CellPolicy.named(weakest),
         roster=roster,
+        task=task,
+        minimum_patients=20,
     )
+
+
+def parts(*histograms: Histogram) -> tuple[StatisticsTask, dict[str, object]]:
+    """A task that names histograms, and what its sum's plan says."""
+    task = StatisticsTask(cohort="ricord", histograms=histograms)
+    asked = definition_asked(task, PROTOCOL.digest)
+    return task, {"length": len(asked.cells), "inputs": asked.digest}
+
+
+def test_a_site_counts_what_the_run_names_only(tmp_path: Path, keys: dict[SiteId, SigningKey]) -> None:
+    """A sum of other bins than the run's plan, of which a lying centre could tell a site by itself, is refused."""
+    task, fields = parts(Histogram(variable="age", edges=(40,)))
+    _, others = parts(Histogram(variable="age", edges=(50,)))
+    held = library(SITES[0], 30)
+    for wrong in (others, fields | {"inputs": ""}, {}):
+        with pytest.raises(RunRefused, match=r"other histograms|not of this"):
+            ask(tmp_path, keys, task=task, studies=held, **wrong)
+    with pytest.raises(RunRefused, match="other histograms"):
+        ask(tmp_path, keys, inputs=fields["inputs"])
+    assert not (tmp_path / "memory" / "sessions").exists()
+    assert ask(tmp_path, keys, task=task, studies=held, **fields)
+
+
+def test_a_site_without_enough_says_why(tmp_path: Path, keys: dict[SiteId, SigningKey]) -> None:
+    """Too few patients, or a variable that nobody here has; of the whole cohort's table neither is asked."""
+    task, fields = parts(Histogram(variable="age", edges=(40,)))
+    with pytest.raises(RunRefused, match="fewer than 20 patients"):
+        ask(tmp_path, keys, task=task, studies=library(SITES[0], 19), **fields)
+    task, fields = parts(Histogram(variable="age", edges=(40,)), Histogram(variable="crp", edges=(10,)))
+    with pytest.raises(RunRefused, match="has a value of `crp`"):
+        ask(tmp_path, keys, task=task, studies=library(SITES[0], 30), **fields)
+    assert not (tmp_path / "memory" / "sessions").exists()
+
+
+@given(st.integers(0, 40), st.integers(0, 1000), st.lists(st.integers(1, 90), min_size=1, max_size=5, unique=True))
+@settings(max_examples=30, deadline=None)
+def test_bins_are_counted_beside_the_cohorts_own(patients: int, seed: int, edges: list[int]) -> None:
+    """Any bins of age and their table with sex fit the relations by which the centre hides cells."""
+    asked = StatisticsTask(
+        cohort="ricord",
+        histograms=(Histogram(variable="age", edges=tuple(sorted(edges))), Histogram(variable="age")),
+        tables=(Table(rows="age", columns="sex"),),
+    )
+    definition, studies = definition_asked(asked, PROTOCOL.digest), library(SITES[0], patients, seed)
+    everything = complete(definition, count(definition, studies))
+    assert min(everything.values()) >= 0
+    assert all(relation.holds(everything) for relation in relations_of(definition))
+    whole = count(DEFINITION, studies)
+    assert all(everything[cell] == whole[cell] for cell in set(definition.cells) & set(whole))
 
 
 def test_a_site_takes_part_in_this_protocols_cohort_only(tmp_path: Path, keys: dict[SiteId, SigningKey]) -> None:

@@ -10,8 +10,9 @@ from shared.crypto.signing import SigningKey
 from shared.errors.federation import RunRefused
 from shared.errors.settings import InvalidSetting, PolicyMissing, UnknownSetting
 from shared.federation.bundle import bundle_digest
-from shared.federation.plan import Member, Plan, PlanRequest, StatisticsTask, TrainingTask, complete_plan
+from shared.federation.plan import Histogram, Member, Plan, PlanRequest, StatisticsTask, TrainingTask, complete_plan
 from shared.ids import Sha256, SiteId
+from shared.protocol.cohort import Table
 from site_node.federate.policy import (
     SitePolicy,
     check_bundle,
@@ -129,6 +130,29 @@ def test_statistics_need_a_mode_of_their_own(policy: SitePolicy, mode: Mode) -> 
     else:
         with pytest.raises(RunRefused):
             judge(policy, plan, **asked)
+
+
+def test_each_kind_of_statistic_is_allowed_by_name(policy: SitePolicy) -> None:
+    """A new policy allows all; one from before, the whole cohort's table only."""
+    histogram, table = Histogram(variable="age", edges=(50,)), Table(rows="age", columns="sex")
+    asked = {"kind": "query", "server_round": 0, "modes": (Mode.COHORT,), "agreement_expires_at": None}
+    before = policy.model_copy(update={"statistics": SitePolicy().statistics})
+    for parts in (
+        {},
+        {"histograms": (histogram,)},
+        {"tables": (table,)},
+        {"histograms": (histogram,), "tables": (table,)},
+    ):
+        task = StatisticsTask(cohort="ricord", **parts)
+        request = PlanRequest(purpose="statistics", statistics=task)
+        plan = complete_plan(request, members=MEMBERS, protocol_digest=DIGEST)
+        judge(policy, plan, **asked)
+        for allowed in (before, policy.model_copy(update={"statistics": ("cohort", "tables")})):
+            if set(task.kinds) <= set(allowed.statistics):
+                judge(allowed, plan, **asked)
+            else:
+                with pytest.raises(RunRefused, match="statistics of the kind"):
+                    judge(allowed, plan, **asked)
 
 
 def test_a_pinned_peer_under_another_key_is_refused(policy: SitePolicy) -> None:

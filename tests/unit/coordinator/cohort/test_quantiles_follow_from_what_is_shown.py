@@ -1,0 +1,83 @@
+"""A quantile is the bin that holds it, and only where no hidden count leaves another bin possible."""
+
+from datetime import UTC, datetime
+from itertools import accumulate, product
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coordinator.cohort.quantiles import quantiles_of
+from coordinator.cohort.released import ReleasedCell, ReleasedTable
+from shared.federation.asked import definition_asked
+from shared.federation.plan import Histogram, StatisticsTask
+from shared.ids import RunId
+from shared.protocol.loader import load_protocol
+
+PROTOCOL = load_protocol()
+TASK = StatisticsTask(cohort="ricord", histograms=(Histogram(variable="crp", edges=(10, 20, 40)),))
+DEFINITION = definition_asked(TASK, PROTOCOL.digest)
+[CRP] = DEFINITION.variables
+SHARES = (0.05, 0.25, 0.5, 0.95)
+
+
+def table_of(counts: list[int | None], total: int | None, missing: int | None = 0) -> ReleasedTable:
+    shown = dict(zip(CRP.cells, (*counts, missing), strict=True)) | {"studies": total}
+    return ReleasedTable(
+        id=RunId("R-0123456789ab"),
+        definition=DEFINITION,
+        definition_digest=DEFINITION.digest,
+        protocol_digest=PROTOCOL.digest,
+        policy="min-3",
+        roster_size=3,
+        site_count=3,
+        computed_at=datetime(2026, 11, 1, tzinfo=UTC),
+        cells=tuple(
+            ReleasedCell(name=cell, count=shown.get(cell), suppressed=shown.get(cell) is None)
+            for cell in DEFINITION.cells
+        ),
+    )
+
+
+def holder(counts: list[int], rank: float) -> str:
+    """The bin of the value at a rank, by counting."""
+    ends = list(accumulate(counts))
+    return CRP.labels[next(place for place, end in enumerate(ends) if end >= rank)]
+
+
+@given(st.lists(st.integers(0, 6), min_size=4, max_size=4), st.sets(st.integers(0, 3)), st.booleans())
+def test_it_holds_for_every_table_that_is_possible(counts: list[int], hidden: set[int], total_is_shown: bool) -> None:
+    """A bin is named only where each count that a reader cannot rule out leads to it; with none hidden, always."""
+    shown = [None if place in hidden else count for place, count in enumerate(counts)]
+    told = {
+        each.statistic: each.bin
+        for each in quantiles_of(table_of(shown, sum(counts) if total_is_shown else None), SHARES)
+    }
+    rest = sum(counts[place] for place in hidden)
+    for guess in product(range(rest + 1), repeat=len(hidden)):
+        if sum(guess) != rest:
+            continue
+        possible = list(counts)
+        for place, count in zip(sorted(hidden), guess, strict=True):
+            possible[place] = count
+        for share in SHARES:
+            if (named := told[f"{100 * share:g} %"]) is not None:
+                assert named == holder(possible, share * sum(possible))
+        for statistic, order in (("3rd smallest", 1), ("3rd largest", -1)):
+            if (named := told[statistic]) is not None:
+                labels, ends = CRP.labels[:4][::order], list(accumulate(possible[::order]))
+                assert named == labels[next(place for place, end in enumerate(ends) if end >= 3)]
+    if not hidden and sum(counts) >= 3:
+        assert None not in told.values()
+
+
+def test_extremes_are_of_a_rank_that_no_policy_hides() -> None:
+    """Not the smallest value but the k-th, k the least count that is shown; of fewer values none."""
+    told = {each.statistic: each.bin for each in quantiles_of(table_of([2, 5, 7, 2], 16))}
+    assert (told["3rd smallest"], told["3rd largest"]) == ("10 to under 20", "20 to under 40")
+    few = {each.statistic: each.bin for each in quantiles_of(table_of([2, 0, 0, 0], 2))}
+    assert (few["3rd smallest"], few["50 %"]) == (None, "under 10")
+
+
+def test_without_a_total_hidden_counts_leave_all_open() -> None:
+    """How many are hidden is not known then."""
+    assert {each.bin for each in quantiles_of(table_of([50, None, 50, None], None))} == {None}
