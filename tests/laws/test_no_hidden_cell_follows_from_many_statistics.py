@@ -80,8 +80,8 @@ class Reader:
                 if each.release.policy.is_small(each.release.counts[cell]) and self.is_told(each):
                     assert shown is None
                     goals[name] = max(goals.get(name, 0), each.release.policy.highest)
-        for name, kinds, highest, count in self.parts():
-            relations.append(Relation(weights=dict.fromkeys(kinds, 1) | {name: -1}, high=0))
+        for name, inside, highest, count in self.parts():
+            relations.append(Relation(weights=dict.fromkeys(inside, 1) | {name: -1}, high=0))
             spans[name] = (0, MOST)
             goals |= {name: highest} if 1 <= count <= highest else {}
         attack = Attack([*relations, *self.nested()], spans)
@@ -96,9 +96,9 @@ class Reader:
         for world in {each.world for each in self.made if self.is_told(each)}:
             edges, highest, items = set[float](), 0, dict[Kind, int]()
             for each in self.made:
-                binned = [one for one in each.definition.variables if one.field == "x"]
+                binned = [variable for variable in each.definition.variables if variable.field == "x"]
                 if each.world == world and self.is_told(each) and binned:
-                    edges |= {float(each_bin.lowest or 0) for one in binned for each_bin in one.categories}
+                    edges |= {float(each_bin.lowest or 0) for variable in binned for each_bin in variable.categories}
                     highest, items = max(highest, each.release.policy.highest), dict(each.items)
             for low, below in pairwise([*sorted(edges), float("inf")]):
                 inside = [kind for kind in KINDS if kind[0] is not None and low <= kind[0] < below]

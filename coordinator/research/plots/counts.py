@@ -50,8 +50,8 @@ def _histogram(axes: Axes, variable: Variable, table: ReleasedTable) -> None:
     median = next((each.bin for each in of_variable if each.statistic == _MEDIAN), None)
     for place, (label, count) in enumerate(counts):
         height, text = (stub, "hidden") if count is None else (count, f"{count:,}")
-        look = {"facecolor": "white", "hatch": "////"} if count is None else {"facecolor": COLOURS[0]}
-        axes.bar(place, height, width=1, edgecolor=PALE if count is None else INK, linewidth=0.6, **look)
+        face, edge, hatch = ("white", PALE, "////") if count is None else (COLOURS[0], INK, "")
+        axes.bar(place, height, width=1, facecolor=face, edgecolor=edge, hatch=hatch, linewidth=0.6)
         words = f"{text}\nmedian" if label == median else text
         axes.annotate(words, (place, height), xytext=(0, 2), textcoords="offset points", ha="center", size=7)
     missing = table.counts[f"{variable.name}/{MISSING}"]

@@ -48,7 +48,7 @@ def holder(counts: list[int], rank: float) -> str:
 def test_it_holds_for_every_table_that_is_possible(counts: list[int], hidden: set[int], total_is_shown: bool) -> None:
     """A bin is named only where each count that a reader cannot rule out leads to it; with none hidden, always."""
     shown = [None if place in hidden else count for place, count in enumerate(counts)]
-    told = {
+    named_bins = {
         each.statistic: each.bin
         for each in quantiles_of(table_of(shown, sum(counts) if total_is_shown else None), SHARES)
     }
@@ -60,20 +60,20 @@ def test_it_holds_for_every_table_that_is_possible(counts: list[int], hidden: se
         for place, count in zip(sorted(hidden), guess, strict=True):
             possible[place] = count
         for share in SHARES:
-            if (named := told[f"{100 * share:g} %"]) is not None:
+            if (named := named_bins[f"{100 * share:g} %"]) is not None:
                 assert named == holder(possible, share * sum(possible))
         for statistic, order in (("3rd smallest", 1), ("3rd largest", -1)):
-            if (named := told[statistic]) is not None:
+            if (named := named_bins[statistic]) is not None:
                 labels, ends = CRP.labels[:4][::order], list(accumulate(possible[::order]))
                 assert named == labels[next(place for place, end in enumerate(ends) if end >= 3)]
     if not hidden and sum(counts) >= 3:
-        assert None not in told.values()
+        assert None not in named_bins.values()
 
 
 def test_extremes_are_of_a_rank_that_no_policy_hides() -> None:
     """Not the smallest value but the k-th, k the least count that is shown; of fewer values none."""
-    told = {each.statistic: each.bin for each in quantiles_of(table_of([2, 5, 7, 2], 16))}
-    assert (told["3rd smallest"], told["3rd largest"]) == ("10 to under 20", "20 to under 40")
+    named_bins = {each.statistic: each.bin for each in quantiles_of(table_of([2, 5, 7, 2], 16))}
+    assert (named_bins["3rd smallest"], named_bins["3rd largest"]) == ("10 to under 20", "20 to under 40")
     few = {each.statistic: each.bin for each in quantiles_of(table_of([2, 0, 0, 0], 2))}
     assert (few["3rd smallest"], few["50 %"]) == (None, "under 10")
 

@@ -96,7 +96,7 @@ def test_histograms_and_tables_are_said_before_they_leave(home: SiteHome) -> Non
     task = StatisticsTask(cohort="ricord", histograms=histograms, tables=(Table(rows="age", columns="sex"),))
     plan = plan_of(purpose="statistics", statistics=task)
     enter(home, plan)
-    assert "age in bins between 30, 50.5; icu; age by sex" in run(home, "pending").replace("\n", " ")
+    assert "age in bins between 30, 50.5; icu; age by sex" in run(home, "pending", "--json")
     shown = json.loads(run(home, "show", plan.run, "--json"))
     assert (shown["Histograms"], shown["Tables"]) == ("age in bins between 30, 50.5; icu", "age by sex")
     assert "in the bins and categories of these, under masks" in shown["Leaves"]

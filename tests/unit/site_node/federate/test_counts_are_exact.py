@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -97,7 +98,7 @@ def ask(
     weakest: str = "cms-11",
     task: StatisticsTask | None = None,
     studies: Sequence[LibraryStudy] = (),
-    **changes: object,
+    **changes: Any,
 ) -> bytes:
     """The first site's answer to a plan with `changes`."""
     coordinator = SigningKey.generate()
@@ -128,7 +129,7 @@ def ask(
     )
 
 
-def parts(*histograms: Histogram) -> tuple[StatisticsTask, dict[str, object]]:
+def parts(*histograms: Histogram) -> tuple[StatisticsTask, dict[str, Any]]:
     """A task that names histograms, and what its sum's plan says."""
     task = StatisticsTask(cohort="ricord", histograms=histograms)
     asked = definition_asked(task, PROTOCOL.digest)
