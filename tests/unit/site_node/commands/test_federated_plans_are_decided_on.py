@@ -24,6 +24,7 @@ from shared.federation.plan import (
 from shared.ids import Sha256, SiteId
 from shared.protocol.cohort import Table
 from site_node.cli import app
+from site_node.federate.plan_words import summary
 from site_node.federate.policy import POLICY_FILE, write_default_policy
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger
@@ -96,7 +97,7 @@ def test_histograms_and_tables_are_said_before_they_leave(home: SiteHome) -> Non
     task = StatisticsTask(cohort="ricord", histograms=histograms, tables=(Table(rows="age", columns="sex"),))
     plan = plan_of(purpose="statistics", statistics=task)
     enter(home, plan)
-    assert "age in bins between 30, 50.5; icu; age by sex" in run(home, "pending", "--json")
+    assert summary(plan).endswith("ricord: age in bins between 30, 50.5; icu; age by sex")
     shown = json.loads(run(home, "show", plan.run, "--json"))
     assert (shown["Histograms"], shown["Tables"]) == ("age in bins between 30, 50.5; icu", "age by sex")
     assert "in the bins and categories of these, under masks" in shown["Leaves"]
