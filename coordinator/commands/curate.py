@@ -23,6 +23,7 @@ from shared.errors.inputs import InvalidArgument
 from shared.errors.transport import TransportError
 from shared.ids import Sha256
 from shared.member import member_channel
+from shared.monitoring.supervision import notify
 from shared.proto.ricord.v1.agreement_pb2 import ListSealedAgreementsRequest
 from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub
 from shared.terminal import make_app, print_json, print_line, report
@@ -201,6 +202,7 @@ def _keep_opening(home: CuratorHome, every: float, *, as_json: bool) -> None:
     """Pass after pass over what came since; neither an unreachable coordinator nor a bad study ends it."""
     last = 0
     with stop_signals() as stop:
+        notify("READY=1")
         while not stop.is_set():
             try:
                 completed = run_pass(home, None, after=last)

@@ -30,6 +30,7 @@ from coordinator.service.signals import stop_signals
 from coordinator.service.supervisor import serve
 from coordinator.store.interface import Store
 from shared.errors.settings import StoreNotShared
+from shared.monitoring.supervision import notify
 from shared.proto.ricord.v1 import cohort_pb2_grpc, federation_pb2_grpc
 
 _log = structlog.get_logger("coordinator")
@@ -72,6 +73,8 @@ def run_federation(home: Home, *, supervised: bool) -> None:
     """
     with _open_home(home) as (settings, identity, store), stop_signals(ends=True) as stop:
         hear = Parent(stop).hear if supervised else _Beating(home).hear
+        if not supervised:
+            notify("READY=1")  # it may stand by for ever
         while not stop.is_set():
             with store.locks.holding(LEADING) as leading:
                 if leading:

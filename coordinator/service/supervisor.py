@@ -21,8 +21,10 @@ from coordinator.service.signals import stop_signals
 from coordinator.store.interface import Store
 from shared.errors.settings import PortInUse
 from shared.extras import ENGINE, require_extra
+from shared.monitoring.supervision import notify
 
 _RENEWAL_CHECK_SECONDS = 3600.0
+_BEAT_SECONDS = 5.0  # in which a supervisor hears that the process goes on
 _RESTART_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
 _SETTLED_SECONDS = 600.0  # after which the next pause is the shortest again
 _CHILD_GRACE_SECONDS = 10.0
@@ -49,8 +51,14 @@ def serve(
         child = _federation_child(home, store, stop, enabled=federation)
         with child, serving(home, settings, identity, store, extra=extra):
             ready()
-            while not stop.wait(_RENEWAL_CHECK_SECONDS):
-                renew_own_certificates(home, settings, identity, store)
+            notify("READY=1")
+            due = time.monotonic() + _RENEWAL_CHECK_SECONDS
+            while not stop.wait(_BEAT_SECONDS):
+                notify("WATCHDOG=1")
+                if time.monotonic() >= due:
+                    renew_own_certificates(home, settings, identity, store)
+                    due = time.monotonic() + _RENEWAL_CHECK_SECONDS
+            notify("STOPPING=1")
 
 
 def refuse_port_in_use(host: str, port: int, *, key: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 from shared.errors.settings import ServiceStuck
+from shared.monitoring.supervision import notify
 
 Doing = Literal["waiting", "working"]
 SILENCE_SECONDS: Mapping[Doing, float] = {"waiting": 60.0, "working": 1800.0}  # more means that it is stuck
@@ -33,10 +34,14 @@ class Pulse:
         self._last: tuple[Doing, float] | None = None
 
     def beat(self, doing: Doing) -> None:
-        """Touch the file named for what the service does, at most once a second; a disk that fails changes nothing."""
+        """Touch the file named for what the service does, at most once a second, and tell a supervisor.
+
+        A disk that fails changes nothing.
+        """
         now = time.monotonic()
         if self._last is None or self._last[0] != doing or now - self._last[1] >= _EVERY_SECONDS:
             self._last = doing, now
+            notify("WATCHDOG=1")
             with suppress(OSError):
                 self._folder.mkdir(mode=0o700, exist_ok=True)
                 (self._folder / doing).touch(mode=0o600)

@@ -17,6 +17,7 @@ from shared.errors.base import RicordError
 from shared.errors.inputs import NoDicomFound
 from shared.errors.settings import HomeBusy, SettingsError
 from shared.errors.storage import DiskFull, DiskNearlyFull
+from shared.monitoring.supervision import notify
 from site_node.home.ledger import Ledger, State
 from site_node.monitoring.endpoint import monitored
 from site_node.monitoring.watch import Watch
@@ -54,8 +55,10 @@ def serve(node: Node, stop: threading.Event, *, federation: bool, ready: Callabl
             threads.append(start_heartbeat(node, stop, watch.reached))
             threads.append(start_federation(node, stop) if federation else None)
             ready()
+            notify("READY=1")
             _serve(node, stop, acquisition, watch)
         finally:
+            notify("STOPPING=1")
             stop.set()
             for thread in filter(None, threads):
                 thread.join(_END_SECONDS)
