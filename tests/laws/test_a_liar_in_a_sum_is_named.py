@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shared.errors.federation import SecureSumRefused, TooFewSites, WrongShares
 from shared.federation.exchange import Exchange
-from shared.federation.secure_sum import shamir
+from shared.federation.secure_sum import masks, shamir
 from shared.federation.secure_sum.messages import SignedPlan, unpack_masked
 from shared.federation.secure_sum.server import secure_sum, sum_without_liars
 from shared.ids import SiteId
@@ -70,6 +70,25 @@ def test_a_wrong_parcel_accuses_its_sharer_at_every_place(place: int) -> None:
     assert (result.total == true_sum(carrier.vectors.values())).all()
     assert list(named) == [liar]
     assert all(site in named[liar] for site in deceived)
+
+
+@pytest.mark.parametrize("secret", ["seed", "key"])
+def test_shares_that_their_sharer_did_not_commit_to_accuse_it(secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sealed for their holder and of this session, but others than its digests say, whichever of the two."""
+    carrier, liar, named = federation(6), sites(6)[2], dict[SiteId, str]()
+    seal = masks.seal_parcel
+
+    def other(channel: masks.Channel, route: tuple[SiteId, SiteId], context: bytes, plain: bytes) -> bytes:
+        if route == (liar, sites(6)[0]):
+            at = 0 if secret == "seed" else shamir.SHARE_BYTES
+            plain = plain[:at] + bytes(shamir.SHARE_BYTES) + plain[at + shamir.SHARE_BYTES :]
+        return seal(channel, route, context, plain)
+
+    monkeypatch.setattr(masks, "seal_parcel", other)
+    result = secure_sum(carrier.plan(), carrier, refuse=named.__setitem__)
+    assert (result.total == true_sum(carrier.vectors.values())).all()
+    assert list(named) == [liar]
+    assert sites(6)[0] in named[liar]
 
 
 @given(st.integers(0, 5))

@@ -48,7 +48,7 @@ class SumPlan(Frozen):
     subject: str = Field(min_length=1, max_length=200)  # what is summed; a site remembers whom it answered on it
     protocol_digest: Sha256
     length: int = Field(ge=1, le=2**27)  # 64-bit words
-    roster: tuple[Peer, ...] = Field(min_length=1)
+    roster: tuple[Peer, ...]
     threshold: int = Field(ge=1)
     inputs: str = Field(default="", max_length=200)  # what else each site must have been given, by digest: all alike
     cells: str = Field(default="", max_length=63)  # the policy by which small cells of the sum are hidden, if any are

@@ -100,6 +100,16 @@ def test_a_stage_is_answered_in_a_session_that_was_begun(stage: str) -> None:
     assert carrier.ask(stage, OWN, canonical_json(message))
 
 
+@pytest.mark.parametrize("stage", ["share", "mask", "consistency", "unmask"])
+def test_a_stage_is_answered_once(stage: str) -> None:
+    """Also while the session goes on: a second vector under other masks would show the first."""
+    carrier = federation(3)
+    payload = canonical_json(begun(carrier, stage))
+    carrier.ask(stage, OWN, payload)
+    with pytest.raises(SecureSumRefused):
+        carrier.ask(stage, OWN, payload)
+
+
 def drop(name: str, site: SiteId) -> Callable[[Message], Message]:
     """The message without a site's entry."""
 

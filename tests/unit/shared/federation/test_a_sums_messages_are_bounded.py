@@ -101,7 +101,7 @@ def test_who_is_accused_travels_with_the_vector(count: int) -> None:
         assert (list(there.words), there.accused) == (list(words), accused)
         assert there.words.dtype == np.uint64
     payload = pack_masked(signed, Masked(words, ()))
-    assert len(payload) % 8 == 0
+    assert len(payload) == 16 + 8 * -(-(count + 1) // 64) + 8 * len(words)  # a bit for each place, in whole words
     for wrong in (payload[:-8], payload + bytes(8), bytes(16) + payload[16:], payload[:-1], b""):
         with pytest.raises(SecureSumRefused):
             unpack_masked(wrong, signed)
@@ -117,7 +117,7 @@ def test_a_commitment_is_to_both_shares_and_to_one_route() -> None:
         assert not digests.fit(wrong, route)
     for other in ((second, first), (first, third), (third, second)):
         assert not digests.fit(shares, other)
-        with pytest.raises(SignatureInvalid):
+        with pytest.raises(SignatureInvalid, match=f"the shares of {other[0]}"):
             digests.verify(view, other, key.public)
     digests.verify(view, route, key.public)
     for verify in ((Sha256("1" * 64), key.public), (view, SigningKey.generate().public)):
