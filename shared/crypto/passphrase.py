@@ -6,6 +6,7 @@ A program reads its passphrase from a file or from systemd, so that it starts wi
 import io
 import os
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,10 +53,9 @@ class Passphrase:
         salt = from_base64(arguments[0])
         if len(salt) != _SALT_BYTES:
             raise invalid(Fault.HEADER)
-        try:
+        with suppress(InvalidTag):
             return ChaCha20Poly1305(self._key(salt, int(arguments[1]))).decrypt(bytes(12), stanza.body, None)
-        except InvalidTag:
-            return None
+        return None
 
     def _key(self, salt: bytes, work: int) -> bytes:
         return Scrypt(salt=_LABEL + salt, length=32, n=1 << work, r=8, p=1).derive(self.secret)

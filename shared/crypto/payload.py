@@ -6,6 +6,7 @@ Both ways hold two chunks in memory, whatever the file's size.
 
 import itertools
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import BinaryIO, Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -45,7 +46,6 @@ class ChunkWriter:
     def finish(self) -> None:
         """Write the last chunk. It is empty only when the whole payload is."""
         self._emit(bytes(self._buffer), last=True)
-        self._buffer.clear()
 
     def _emit(self, chunk: bytes, *, last: bool) -> None:
         self._target.write(self._aead.encrypt(nonce(self._count, last=last), chunk, None))
@@ -77,10 +77,8 @@ def _opened(aead: ChaCha20Poly1305, count: int, chunk: bytes, *, at_end: bool) -
     """A chunk's plaintext and whether it is the last one; only a full chunk can be of either kind."""
     full = len(chunk) == CHUNK_BYTES + TAG_BYTES
     for last in (at_end, not at_end) if full else (True,):
-        try:
+        with suppress(InvalidTag, ValueError):
             return aead.decrypt(nonce(count, last=last), chunk, None), last
-        except (InvalidTag, ValueError):
-            continue
     raise invalid(Fault.CONTENT)
 
 

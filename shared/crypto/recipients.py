@@ -8,6 +8,7 @@ the default. `x25519` is what every age program opens. Passphrases (`scrypt`) ar
 import hashlib
 import secrets
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import ClassVar, Literal
 
 from cryptography.exceptions import InvalidTag
@@ -90,11 +91,11 @@ class AgeIdentity(ABC):
         if len(share) != self.share_bytes or len(stanza.body) != _WRAPPED_BYTES:
             raise invalid(Fault.HEADER)
         try:
-            return self._open(share, stanza.body)
-        except InvalidTag:
-            return None
+            with suppress(InvalidTag):
+                return self._open(share, stanza.body)
         except ValueError as error:
             raise invalid(Fault.HEADER) from error
+        return None
 
     @abstractmethod
     def _open(self, share: bytes, body: bytes) -> bytes:

@@ -48,6 +48,9 @@ def test_a_locked_key_needs_its_passphrase(kind: tuple[Callable[..., Any], Calla
     key = make(file, passphrase=RIGHT)
     data = file.read_bytes()
     assert is_locked(data)
+    assert data.startswith(
+        b"age-encryption.org/v1" if make is make_identity else b"-----BEGIN ENCRYPTED PRIVATE KEY-----"
+    )
     assert b"AGE-SECRET-KEY" not in data
     assert public(load(file, passphrase=RIGHT)) == public(key)
     for passphrase in (None, WRONG):

@@ -1,3 +1,6 @@
+import io
+import tarfile
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -38,11 +41,20 @@ def test_members_come_back_however_the_stream_is_cut(members: list[bytes], compr
 
 
 def test_a_list_longer_than_the_limit_is_not_read() -> None:
-    """The reader stops at the header of a list longer than the limit."""
+    """The reader stops at the header of a list longer than the limit; a size is in octal digits."""
+    assert ArchiveReader(iter(written([b"x" * 11], compress=False))).first("0", 11) == b"x" * 11
     pieces = written([b"x" * 11], compress=False)
     archive = ArchiveReader(iter(pieces[:1]))
     with pytest.raises(SealedFileInvalid, match="does not start with 0"):
         archive.first("0", 10)
+
+
+def test_any_tar_reads_it() -> None:
+    """Plain files that everybody may read, of nobody, without a time."""
+    data = io.BytesIO(b"".join(written([b"list", b"image"], compress=False)))
+    with tarfile.open(fileobj=data, mode="r:") as archive:
+        entries = [(entry.name, entry.size, entry.mode, entry.mtime, entry.uid, entry.isreg()) for entry in archive]
+    assert entries == [("0", 4, 0o444, 0, 0, True), ("1", 5, 0o444, 0, 0, True)]
 
 
 def test_a_member_has_the_size_it_said() -> None:

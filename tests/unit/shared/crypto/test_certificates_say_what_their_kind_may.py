@@ -7,7 +7,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from shared.crypto import pki
@@ -115,24 +115,43 @@ def test_a_certificate_is_good_from_its_first_moment_to_before_its_last() -> Non
         pki.check_certificate(chain, ROOT.root_pem)
 
 
+def leaf_of(authority: pki.Authority, uri: str) -> bytes:
+    """A leaf as whoever holds a key can sign it, of whatever name, and the certificate that goes with the key."""
+    builder = pki._builder(pki._name("x"), authority.certificate.subject, authority.key.public_key(), 1).add_extension(
+        x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)]), critical=False
+    ).add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)  # fmt: skip
+    return builder.sign(authority.key, hashes.SHA384()).public_bytes(Encoding.PEM) + authority.chain_pem
+
+
 def test_a_leaf_signed_by_a_leaf_is_foreign() -> None:
-    """Nor does an intermediate speak for another federation than its root's."""
+    """Nor does an intermediate, or a leaf, speak for another federation than its root's."""
     key = ec.generate_private_key(ec.SECP256R1())
     member = pki.issue(ROOT, pki.make_csr(key), SITE)
     false = pki.Authority(key, first(member), ROOT.certificate)
     other = pki.make_ca("other")
-    leaf = pki._builder(pki._name("x"), false.certificate.subject, key.public_key(), 1).add_extension(
-        x509.SubjectAlternativeName([x509.UniformResourceIdentifier(SITE)]), critical=False
-    ).add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)  # fmt: skip
-    signed = leaf.sign(key, hashes.SHA384()).public_bytes(Encoding.PEM)
-    with pytest.raises(CertificateForeign):
-        pki.check_certificate(signed + false.certificate_pem, ROOT.root_pem)
+    assert pki.check_certificate(leaf_of(BETWEEN, SITE), ROOT.root_pem).uri == SITE
+    for pem in (leaf_of(false, SITE), leaf_of(ROOT, "spiffe://other/site/123456")):
+        with pytest.raises(CertificateForeign):
+            pki.check_certificate(pem, ROOT.root_pem)
     stranger = pki._signs(
         pki._builder(pki._name("y"), ROOT.certificate.subject, other.key.public_key(), 1), "other", path_length=0
     ).sign(ROOT.key, hashes.SHA384())
     theirs = pki.Authority(other.key, stranger, ROOT.certificate)
-    with pytest.raises(CertificateForeign):
-        pki.check_certificate(pki.issue(theirs, CSR, "spiffe://other/site/123456"), ROOT.root_pem)
+    for uri in ("spiffe://other/site/123456", SITE):
+        with pytest.raises(CertificateForeign):
+            pki.check_certificate(leaf_of(theirs, uri), ROOT.root_pem)
+
+
+def test_an_authority_signs_by_its_own_key_of_its_kind() -> None:
+    """Neither by another's nor by an Ed25519 key, though a certificate be its own."""
+    key, name = ed25519.Ed25519PrivateKey.generate(), pki._name("x")
+    begins = datetime.now(UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    own = builder.serial_number(1).not_valid_before(begins).not_valid_after(begins + timedelta(days=1)).sign(key, None)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    for key_pem, certificate in ((pem, own.public_bytes(Encoding.PEM)), (ROOT.key_pem, BETWEEN.certificate_pem)):
+        with pytest.raises(ValueError, match="not this certificate's"):
+            pki.Authority.from_pem(key_pem, certificate, ROOT.root_pem)
 
 
 def test_an_authority_without_room_below_makes_no_intermediate() -> None:

@@ -137,6 +137,19 @@ def test_a_key_file_is_written_where_no_folder_is_yet(tmp_path: Path) -> None:
             keys.load_secret(path)
 
 
+def test_an_identity_is_the_only_line_that_is_no_comment(tmp_path: Path) -> None:
+    """Empty lines are none; two identities would leave open which is meant."""
+    path = tmp_path / "key"
+    text = keys.make_identity(path).unsafe_text
+    for lines, valid in ((("# made today", "", text, "", "# end"), True), ((text, text), False), (("#",), False)):
+        keys.write_private(path, "\n".join(lines).encode(), replace=True)
+        if valid:
+            assert keys.load_identity(path).unsafe_text == text
+        else:
+            with pytest.raises(KeyFileInvalid):
+                keys.load_identity(path)
+
+
 def test_a_locked_file_is_not_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Locking twice leaves the bytes of the first time; what others can read is not locked at all."""
     monkeypatch.setattr(passphrases, "_WORK", 4)

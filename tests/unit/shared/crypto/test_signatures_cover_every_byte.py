@@ -29,8 +29,9 @@ def test_a_signature_has_one_text_only() -> None:
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
     twin = signature[:85] + alphabet[alphabet.index(signature[85]) ^ 1] + signature[86:]
     assert base64.b64decode(twin) == base64.b64decode(signature)
-    with pytest.raises(SignatureInvalid):
-        key.public.verify(b"text", twin)
+    for other in (twin, f"{signature}\n", f" {signature}", signature[:40] + "\n" + signature[40:], f"{signature}AAAA"):
+        with pytest.raises(SignatureInvalid):
+            key.public.verify(b"text", other)
 
 
 def test_a_public_key_survives_its_text_form() -> None:
@@ -38,6 +39,13 @@ def test_a_public_key_survives_its_text_form() -> None:
     assert VerifyKey.parse(str(key.public)) == key.public
     assert key.fingerprint == VerifyKey.parse(key.public.text).fingerprint
     assert len(key.fingerprint) == len("SHA256:") + 43
+
+
+@pytest.mark.parametrize("form", ["{} hospital", "{} ", "{}\n", " {}", "from=x {}"])
+def test_a_public_key_has_one_text_only(form: str) -> None:
+    """So two are equal when their text is; a comment or a space makes another."""
+    with pytest.raises(InvalidIdentifier):
+        VerifyKey.parse(form.format(SigningKey.generate().public.text))
 
 
 def test_the_fingerprint_is_the_one_openssh_shows() -> None:
