@@ -90,6 +90,6 @@ def nonce(count: int, *, last: bool) -> bytes:
 def read_exactly(source: BinaryIO, size: int) -> bytes:
     """`size` bytes, fewer only at the end; a raw stream may return less than asked in one read."""
     data = source.read(size)
-    while data and len(data) < size and (more := source.read(size - len(data))):
+    while len(data) < size and (more := source.read(size - len(data))):
         data += more
     return data

@@ -49,6 +49,14 @@ def test_a_list_longer_than_the_limit_is_not_read() -> None:
         archive.first("0", 10)
 
 
+@pytest.mark.parametrize("compress", [False, True])
+def test_what_is_behind_an_archive_is_finished_with_it(compress: bool) -> None:
+    """Once, after the last byte."""
+    pieces = written([b"list"], compress=compress)
+    assert pieces[-1] == b""
+    assert pieces[-2] != b""
+
+
 def test_any_tar_reads_it() -> None:
     """Plain files that everybody may read, of nobody, without a time."""
     data = io.BytesIO(b"".join(written([b"list", b"image"], compress=False)))

@@ -1,9 +1,12 @@
+import os
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.serialization import load_ssh_public_key
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_ssh_public_key
 
 from shared.crypto import keys
 from shared.crypto import passphrase as passphrases
@@ -135,6 +138,33 @@ def test_a_key_file_is_written_where_no_folder_is_yet(tmp_path: Path) -> None:
         keys.write_private(path, bytes(size), replace=True)
         with pytest.raises(KeyFileInvalid):
             keys.load_secret(path)
+
+
+def test_a_pipe_is_no_key_file(tmp_path: Path) -> None:
+    """Whoever fills it could give another key each time."""
+    pipe = tmp_path / "key"
+    os.mkfifo(pipe, 0o600)
+    writer = threading.Thread(target=pipe.write_bytes, args=(bytes(32),))
+    writer.start()
+    try:
+        with pytest.raises(KeyFileInvalid):
+            keys.load_secret(pipe)
+    finally:
+        writer.join()
+
+
+def test_a_key_is_of_its_curve(tmp_path: Path) -> None:
+    """P-256 for TLS and P-384 for Flower, and no other that its file's form allows."""
+    path = tmp_path / "key"
+    for curve, valid in ((ec.SECP256R1(), keys.load_tls), (ec.SECP384R1(), keys.load_flower_public)):
+        key = ec.generate_private_key(curve)
+        for form, load in ((PrivateFormat.PKCS8, keys.load_tls), (PrivateFormat.OpenSSH, keys.load_flower_public)):
+            keys.write_private(path, key.private_bytes(Encoding.PEM, form, NoEncryption()), replace=True)
+            if load is valid:
+                assert load(path)
+            else:
+                with pytest.raises(KeyFileInvalid):
+                    load(path)
 
 
 def test_an_identity_is_the_only_line_that_is_no_comment(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 import base64
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from shared.crypto.signing import SigningKey, VerifyKey
 from shared.errors.inputs import InvalidIdentifier
@@ -46,6 +48,13 @@ def test_a_public_key_has_one_text_only(form: str) -> None:
     """So two are equal when their text is; a comment or a space makes another."""
     with pytest.raises(InvalidIdentifier):
         VerifyKey.parse(form.format(SigningKey.generate().public.text))
+
+
+def test_a_public_key_of_another_kind_is_refused() -> None:
+    """Though its line be as OpenSSH writes it."""
+    public = ec.generate_private_key(ec.SECP256R1()).public_key()
+    with pytest.raises(InvalidIdentifier):
+        VerifyKey.parse(public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode())
 
 
 def test_the_fingerprint_is_the_one_openssh_shows() -> None:
