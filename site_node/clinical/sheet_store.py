@@ -22,7 +22,7 @@ from shared.ids import Sha256
 from shared.protocol.clinical import ClinicalDictionary
 from site_node.clinical.mapping import SheetMapping, mapping_text, possible_digests
 from site_node.clinical.sheet import ClinicalSheet, type_table
-from site_node.clinical.table import TEXTS, read_table
+from site_node.clinical.table import read_table
 from site_node.clinical.typed_form import load_typed, reader_digest, save_typed
 from site_node.sheets.table import Table
 
@@ -118,11 +118,9 @@ def _as_commas(table: Table) -> bytes:
 def _read_kept(file: Path) -> Table:
     if file.name.endswith(_PLAIN):
         return read_table(file, separator="comma")
-    if file.suffix.lower() not in TEXTS:
+    try:
         return read_table(file)
-    try:  # kept by an earlier release, as it came
-        return read_table(file)
-    except ClinicalSheetInvalid:
+    except ClinicalSheetInvalid:  # a text that an earlier release kept as it came
         return read_table(file, encoding="cp1252")
 
 

@@ -128,6 +128,12 @@ def test_a_damaged_typed_form_is_read_anew(at: int, value: int, cut: int) -> Non
         assert typed.read_bytes() == whole
 
 
+def test_what_is_shown_of_a_typed_row_is_no_patients(store: SheetStore) -> None:
+    """Neither its keys nor a value or a day."""
+    (row,) = store.read(keep(store), DICTIONARY).rows
+    assert not any(text in repr(typed_form._as_line(row)) for text in ("P1", "59", "2020"))
+
+
 def test_the_typed_form_of_another_sheet_is_not_used(store: SheetStore, tmp_path: Path) -> None:
     first = keep(store)
     store.read(first, DICTIONARY)

@@ -131,6 +131,8 @@ def test_what_is_not_declared_is_not_guessed(tmp_path: Path) -> None:
         read_table(text(tmp_path, "MRN,Sex\nÄ7,M\n", "cp1252"))
     with pytest.raises(ClinicalSheetInvalid, match="--separator"):
         read_table(text(tmp_path, "MRN,x;Sex\nP7,y;M\n"))
+    with pytest.raises(ClinicalSheetInvalid, match="no text"):
+        read_table(text(tmp_path, "MRN,Age\nP7,\0\n"))
     for wrong in ({"encoding": "latin-9"}, {"separator": "dot"}):
         with pytest.raises(InvalidArgument):
             read_table(text(tmp_path, "MRN\n1\n"), **wrong)
