@@ -8,6 +8,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
 from shared.errors.studies import DicomUnsupported
+from site_node.deidentify.identifiers import Identifiers
 from site_node.deidentify.study_reader import StudyReader, opened
 from site_node.study import Deidentified, Identity
 from tests.factories.deidentified import PROFILE, file_of, run_bytes, run_one, run_study
@@ -25,6 +26,21 @@ def test_a_number_of_another_depth_is_cut(tmp_path: Path) -> None:
     """A number that only OtherPatientIDsSequence holds is cut out of a description."""
     dataset = make_dx(OtherPatientIDsSequence=other_id("QX77123"), SeriesDescription="chest QX77123 PA")
     assert run_one(tmp_path, dataset).dataset.SeriesDescription == "chest PA"
+
+
+def test_who_made_a_device_is_no_place_of_the_patients(tmp_path: Path) -> None:
+    """What ContributingEquipmentSequence calls an institution is mostly a vendor; a person in it is a person."""
+    equipment = Dataset()
+    equipment.InstitutionName, equipment.OperatorsName = "Tracker Systems", "Contrast^Paula"
+    for keyword, left in (("ContributingEquipmentSequence", "Tracker chest"), ("ReferencedStudySequence", "chest")):
+        dataset = make_dx(SeriesDescription="Tracker Paula chest", **{keyword: Items([equipment])})
+        assert run_one(tmp_path / keyword, dataset).dataset.SeriesDescription == left
+
+
+def test_short_names_are_not_looked_for_among_other_bytes() -> None:
+    """Four letters occur by chance; a number is long enough by itself."""
+    identifiers = Identifiers(names=frozenset({"anna", "berta"}), numbers=frozenset({"447a"}))
+    assert identifiers.telling() == {"berta", "447a"}
 
 
 def test_a_number_of_a_sibling_is_cut(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import struct
 
 import pytest
+from pydicom.uid import UID
 
 from shared.errors.studies import DicomUnsupported
 from site_node.deidentify.encapsulated import FAMILIES, Family, Planes, clean_frames
@@ -39,6 +40,14 @@ def j2k(*extra: bytes, tile: bytes = b"") -> bytes:
 
 def cleaned(content: bytes, family: Family, count: int = 1) -> bytes:
     return clean_frames(content, family, count, Planes(1, 64), extended=False)
+
+
+@pytest.mark.parametrize("syntax", sorted(FAMILIES))
+def test_each_transfer_syntax_is_of_the_family_that_its_name_says(syntax: str) -> None:
+    """As PS3.6 names them, those of hierarchical JPEG and of video apart."""
+    beginnings = {"JPEG-LS ": Family.JPEG_LS, "JPEG 2000 ": Family.JPEG_2000, "JPEG ": Family.JPEG, "RLE ": Family.RLE}
+    name = UID(syntax).name.removeprefix("High-Throughput ")
+    assert FAMILIES[syntax] is next(family for beginning, family in beginnings.items() if name.startswith(beginning))
 
 
 @pytest.mark.parametrize("marker", [0xFE, 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xEF])
