@@ -207,3 +207,21 @@ def test_a_delimiter_with_a_length_is_written_anew() -> None:
     """Readers stop at the delimiter's tag and never look at its length, which is four bytes of anything."""
     content = items(jpeg())
     assert cleaned(content[:-4] + b"SMIT", Family.JPEG) == content
+
+
+@pytest.mark.parametrize(
+    ("number", "announced", "stays"), [(0, True, True), (1, True, False), (0x4100, True, False), (0, False, False)]
+)
+def test_packets_are_counted_as_they_come(number: int, announced: bool, stays: bool) -> None:
+    """A start-of-packet marker holds two bytes (T.800 A.8.1): a decoder skips it, and they could hold anything."""
+    stream = bytearray(frames.jpeg_2000(PICTURE, num_resolutions=1))
+    stream[stream.index(b"\xff\x52") + 4] |= 2 if announced else 0
+    start, data = stream.index(frames.SOT), stream.index(b"\xff\x93") + 2
+    (length,) = struct.unpack_from(">L", stream, start + 6)
+    struct.pack_into(">L", stream, start + 6, length + 6 if length else 0)
+    stream[data:data] = b"\xff\x91\0\x04" + struct.pack(">H", number)
+    if stays:
+        assert bytes(stream)[data:] in cleaned(items(bytes(stream)), Family.JPEG_2000)
+    else:
+        with pytest.raises(DicomUnsupported):
+            cleaned(items(bytes(stream)), Family.JPEG_2000)
