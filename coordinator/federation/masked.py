@@ -112,7 +112,11 @@ class MaskedRounds:
             raise RunFailed(
                 problem="the pooled update is outside the plan's bounds, so a site lied; masks hide which one"
             )
-        figures: Figures = {records.EXAMPLES: average.images, records.LOSS: loss, records.FIGURES: 1}
+        figures: Figures = {
+            records.EXAMPLES: average.images,
+            records.LOSS: loss,
+            records.FIGURES: int(self._task.privacy is None),
+        }
         return {records.ARRAYS: ArrayRecord({records.STATE: Array(state)})}, figures
 
     def _evaluated(self, total: Sum) -> Figures:

@@ -59,6 +59,14 @@ class EarlyStop(Frozen):
     least_improvement: float = Field(default=0.0, ge=0, lt=1)  # of the AUC (without one, of the loss); not more is none
 
 
+class Privacy(Frozen):
+    """Differentially private training by DP-SGD (Abadi et al., CCS 2016), with one image of each patient."""
+
+    noise_multiplier: float = Field(ge=0.3, le=100)  # deviation of the noise, in clip norms
+    clip_norm: float = Field(default=1.0, gt=0, le=100)  # L2 of what one patient adds to a gradient
+    batches: int = Field(default=10, ge=1, le=1000)  # of an epoch; by chance 1 in so many patients is in each
+
+
 class TrainingTask(Frozen):
     """What is learned: `label` is a field of the clinical dictionary whose value is yes or no."""
 
@@ -72,6 +80,7 @@ class TrainingTask(Frozen):
     early_stop: EarlyStop | None = Field(default=None, exclude_if=operator.not_)  # none: every round is trained
     local_epochs: int = Field(default=4, ge=1, le=50)
     batch_size: int = Field(default=8, ge=1, le=1024)
+    privacy: Privacy | None = Field(default=None, exclude_if=operator.not_)  # its `batches` stand for `batch_size`
     optimizer: Literal["sgd", "adam"] = "adam"
     learning_rate: float = Field(default=0.002, gt=0, le=10)
     strategy: StrategyName = "fedavg"
@@ -334,6 +343,16 @@ def _model_rules(task: TrainingTask) -> tuple[tuple[bool, str], ...]:
         (not shipped and _PACKAGE_MODEL.fullmatch(task.model) is None, "there is no model of that name"),
         (shipped == (task.package is not None), "`package` stands with the model of a package, and always there"),
         (bool(set(chosen) - MODEL_OPTIONS.get(task.model, set())), "that model has no such option"),
+        *(_privacy_rules(task) if task.privacy is not None else ()),
+    )
+
+
+def _privacy_rules(task: TrainingTask) -> tuple[tuple[bool, str], ...]:
+    return (
+        (task.model not in MODEL_NAMES, "`privacy` is for the networks of this release only"),
+        (task.norm == "batch", "batch norms mix patients, so there is no privacy with them"),
+        (task.strategy == "fedprox", "`privacy` knows no proximal term"),
+        (task.baseline, "a model of each site alone (`baseline`) would have no privacy"),
     )
 
 

@@ -1,5 +1,6 @@
 """`federate`: federated statistics and training, what is decided on them, and what was answered."""
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Annotated
 
@@ -7,17 +8,20 @@ import typer
 
 from shared.counts import counted
 from shared.errors.agreements import AgreementModeNotAllowed
+from shared.errors.federation import PlanInvalid
 from shared.errors.inputs import InvalidArgument, NotFound
 from shared.errors.trust import NotEnrolled
 from shared.extras import ENGINE, require_extra
+from shared.federation.plan import Plan
+from shared.federation.privacy import DELTA, charge_of, epsilon_of
 from shared.references import named
 from shared.terminal import make_app, print_json, print_line, print_table
 from site_node.commands.options import Json, Person, home_of, node_of
 from site_node.federate.plan_words import plan_in, summary, words_of
-from site_node.federate.policy import POLICY_FILE, load_policy
+from site_node.federate.policy import POLICY_FILE, SitePolicy, load_policy
 from site_node.federate.questions import standing_of
 from site_node.home.ledger import Ledger
-from site_node.home.plans import KeptPlan, PlanState
+from site_node.home.plans import KeptPlan, PlanState, Spent
 from site_node.node.federation import answer_messages
 from site_node.node.open import membership_of
 from site_node.node.service import until_signal
@@ -88,8 +92,14 @@ def show(context: typer.Context, run: Run, as_json: Json = False) -> None:
     Example: `ricord-site federate show R-3f9a`
     """
     with node_of(context, writing=False) as node:
-        plan = _plan(node.ledger, run)
-    words = [*words_of(plan_in(plan.document)), ("Decided", plan.state + (f": {plan.reason}" if plan.reason else ""))]
+        plan, spent = _plan(node.ledger, run), node.ledger.plans.spent()
+        policy = load_policy(node.home.folder / POLICY_FILE)
+    asked = plan_in(plan.document)
+    words = [
+        *words_of(asked),
+        *_epsilon(asked, policy, spent),
+        ("Decided", plan.state + (f": {plan.reason}" if plan.reason else "")),
+    ]
     if as_json:
         print_json(dict(words))
     else:
@@ -183,6 +193,22 @@ def history(context: typer.Context, as_json: Json = False) -> None:
         for each in runs
     ]
     print_table(f"{counted(len(runs), 'run', 'was')} answered", ["Run", "What", "When", "Answers that left"], rows)
+
+
+def _epsilon(plan: Plan, policy: SitePolicy, spent: Sequence[Spent]) -> Iterator[tuple[str, str]]:
+    """What a private training would cost of the label's budget, in words."""
+    task = plan.training
+    if task is None or task.privacy is None:
+        return
+    before = [each.charge for each in spent if each.label == task.label and each.run != plan.run]
+    whole = charge_of(task, task.privacy, rounds=task.rounds)
+    try:
+        alone, together = epsilon_of([whole]), epsilon_of([*before, whole])
+    except PlanInvalid as error:
+        yield ("Epsilon", f"cannot be worked out: {error.fields['problem']}")
+        return
+    spent_here = f"{together:.2f} with what other plans on {task.label} spent here, of {policy.epsilon:g}"
+    yield ("Epsilon", f"{alone:.2f} at a delta of {DELTA:g}; {spent_here}")
 
 
 def _decide(context: typer.Context, run: str, state: PlanState, person: str, reason: str) -> None:

@@ -7,20 +7,24 @@ from shared.errors.base import RicordError
 from shared.errors.federation import RunRefused, RunWaits
 from shared.federation import records
 from shared.federation.plan import Plan, verify_plan
+from shared.federation.privacy import charge_of
 from site_node.federate.decisions import check_decided, needs_person
 from site_node.federate.plan_words import summary
 from site_node.federate.policy import SitePolicy
 from site_node.federate.site import FederateSettings
 from site_node.federate.tasks import Asked, Result
 from site_node.home.ledger import Ledger
-from site_node.home.plans import PlanState
+from site_node.home.plans import Decisions, PlanState, Spent
 
 
-def enter(site: FederateSettings, policy: SitePolicy | None, kind: str, result: Result) -> None:
+def enter(
+    site: FederateSettings, policy: SitePolicy | None, kind: str, result: Result, seen: Decisions | None = None
+) -> None:
     """Enter an answer that is about to leave, or why none does, and the plan that it is for.
 
     Without a `policy`, which could not be read, nothing is answered. Raises `DiskFull`, `HomeFailed`, and `RunRefused`
-    for an answer to no plan, or where a person declined or stopped it meanwhile.
+    for an answer to no plan, or where a person declined or stopped it meanwhile. The budget of a private training is
+    charged here; it was judged by the decisions `seen`, which must hold still.
     """
     plan = _plan(site, result.asked)
     with closing(Ledger(site.ledger)) as ledger, ledger.changing():
@@ -41,7 +45,12 @@ def enter(site: FederateSettings, policy: SitePolicy | None, kind: str, result: 
         if result.refused is not None:
             ledger.plans.enter_refusal(plan.run if plan is not None else None, result.refused)
         elif plan is not None and result.asked.stage != records.READY:
-            ledger.plans.enter_answer(plan.run, _kind(kind, plan), result.answer.size)
+            charge = _charge(kind, plan, result.asked.stage)
+            if charge is not None and (seen is None or ledger.plans.decisions().spent != seen.spent):
+                raise RunRefused(
+                    problem="another private training was answered meanwhile; this round can be asked again"
+                )
+            ledger.plans.enter_answer(plan.run, _kind(kind, plan), result.answer.size, charge)
 
 
 def _plan(site: FederateSettings, asked: Asked) -> Plan | None:
@@ -50,6 +59,14 @@ def _plan(site: FederateSettings, asked: Asked) -> Plan | None:
         return verify_plan(asked.plan, site.verify_key)
     except RicordError:
         return None
+
+
+def _charge(kind: str, plan: Plan, stage: str) -> Spent | None:
+    """What an answer costs of the budget: the update of a private training."""
+    task = plan.training
+    if kind != "train" or task is None or task.privacy is None or (task.masked and stage != "mask"):
+        return None
+    return Spent(run=plan.run, label=task.label, charge=charge_of(task, task.privacy))
 
 
 def _kind(kind: str, plan: Plan) -> str:

@@ -26,7 +26,7 @@ from shared.federation.secure_sum.memory import FileMemory
 from shared.federation.secure_sum.policy import SumPolicy
 from site_node.federate import statistics
 from site_node.federate.dataset import Split, load_split
-from site_node.federate.decisions import check_decided
+from site_node.federate.decisions import check_budget, check_decided
 from site_node.federate.figures import own_figures, scores_of
 from site_node.federate.local_layers import LocalLayers
 from site_node.federate.masked import Best, Elsewhere, Evaluated, Last, MaskedPart, Update
@@ -60,6 +60,8 @@ def policy_gate(message: Message, context: Context, call_next: ClientAppCallable
             server_round=None if asks and kind == "query" else server_round,
         )
         check_decided(policy, plan, given.decisions, datetime.now().astimezone())
+        if asks or kind == "train":
+            check_budget(policy, plan, given.decisions, trains=kind == "train")
         if asks and kind == "query":
             return Message(RecordDict({records.CONFIG: ConfigRecord({records.PAYLOAD: b""})}), reply_to=message)
         claim_round(site.folder, plan.run, _claimed(kind, message, plan), server_round if kind in _ROUNDS else 0)
@@ -142,10 +144,10 @@ def train_round(message: Message, context: Context) -> Message:
     start, split, server_round = _vector(message), _split(admitted, task), _round(message)
     check_patients(admitted.policy, split.patients)
     layers = LocalLayers(admitted.site.folder, admitted.plan, task)
-    model, samples = layers.model_of(start, after=server_round - 1), split.training
+    model, samples = layers.model_of(start, after=server_round - 1), split.learned(task)
     loss = train(model, samples, task, server_round=server_round)
     layers.keep(model, after=server_round)
-    reported = may_report_figures(admitted.policy, admitted.plan, samples.cases)
+    reported = task.privacy is None and may_report_figures(admitted.policy, admitted.plan, samples.cases)
     metrics = {
         records.EXAMPLES: min(len(samples.labels), task.maximum_images),
         records.LOSS: loss if reported else 0.0,

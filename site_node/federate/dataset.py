@@ -52,6 +52,10 @@ class Split(NamedTuple):
     test: Samples  # seen by finished models only
     patients: int
 
+    def learned(self, task: TrainingTask) -> Samples:
+        """What a task trains on: of each patient one image where it is private."""
+        return self.training if task.privacy is None else self.training.one_each()
+
 
 class _Entry(NamedTuple):
     patient: PatientPseudonym

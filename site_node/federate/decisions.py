@@ -4,6 +4,7 @@ from datetime import datetime, time
 
 from shared.errors.federation import RunRefused, RunWaits
 from shared.federation.plan import Plan
+from shared.federation.privacy import charge_of, epsilon_of
 from site_node.federate.policy import SitePolicy
 from site_node.home.plans import Decisions
 
@@ -25,6 +26,27 @@ def check_decided(policy: SitePolicy, plan: Plan, decisions: Decisions, now: dat
         raise RunWaits(problem="a person of this site decides on it")
     if policy.hours and not in_hours(policy.hours, now.time()):
         raise RunWaits(problem=f"this site answers between {policy.hours.replace('-', ' and ')} of its local time")
+
+
+def check_budget(policy: SitePolicy, plan: Plan, decisions: Decisions, *, trains: bool) -> None:
+    """Raise `RunRefused` where a private training would cost more than is left of the label's budget.
+
+    It is judged whole before its first round, and, where it `trains` now, with each answer that was given again.
+    """
+    task = plan.training
+    if task is None or task.privacy is None:
+        return
+    others = [each.charge for each in decisions.spent if each.label == task.label and each.run != plan.run]
+    own = sum(each.charge.steps for each in decisions.spent if each.run == plan.run)
+    steps = max(
+        charge_of(task, task.privacy, rounds=task.rounds).steps, own + trains * charge_of(task, task.privacy).steps
+    )
+    epsilon = epsilon_of([*others, charge_of(task, task.privacy).model_copy(update={"steps": steps})])
+    if epsilon > policy.epsilon:
+        problem = (
+            f"with it the epsilon of {task.label} would be {epsilon:.2f}, and this site's budget is {policy.epsilon:g}"
+        )
+        raise RunRefused(problem=problem)
 
 
 def needs_person(policy: SitePolicy, plan: Plan) -> bool:

@@ -200,7 +200,7 @@ def _result(fleet: Fleet, worker: TaskWorker, arrival: Arrival, questions: Quest
             result = worker.run(known, arrival.message.metadata.message_id, objects, limits)
         if isinstance(result, Result):
             check_size(policy, result.answer.size - _HEADS)
-            enter(site, policy, kind, result)
+            enter(site, policy, kind, result, known.decisions)
             return result
     except (CoordinatorUnreachable, RunFailed):
         raise

@@ -90,7 +90,7 @@ class Update(MaskedPart):
 
     def words(self, start: Vector) -> Words:
         """Train, and clip the change as the plan says."""
-        samples, model = self.split().training, self.layers.model_of(start, after=self.server_round - 1)
+        samples, model = self.split().learned(self.task), self.layers.model_of(start, after=self.server_round - 1)
         loss = train(model, samples, self.task, server_round=self.server_round)
         self.layers.keep(model, after=self.server_round)
         state = clipped(self.layers.without(model, start), start, self.task.update_norm)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from shared.counts import counted
-from shared.federation.plan import EvaluationTask, Plan, StatisticsTask, TrainingTask
+from shared.federation.plan import EvaluationTask, Plan, Privacy, StatisticsTask, TrainingTask
 from shared.signed import Signed
 
 
@@ -52,6 +52,8 @@ def _of_training(task: TrainingTask) -> Iterator[tuple[str, str]]:
     yield ("Rounds", f"{task.rounds}, each of {passes} over the images here, by {task.strategy}")
     if task.early_stop is not None:
         yield ("Ends early", f"after {counted(task.early_stop.patience, 'round')} without better validation figures")
+    if task.privacy is not None:
+        yield ("Privacy", _private(task.privacy))
     yield ("Masks", "yes" if task.masked else "no")
     yield ("Leaves each round", _MASKED if task.masked else _UNMASKED)
     if task.site_metrics:
@@ -109,6 +111,14 @@ _TESTED = (
     "histograms of predictions for patients whom no round saw, under masks that cancel only in the sum over all sites;"
     f" this site's own AUC with its interval, to two decimals, {_ALLOWED}"
 )
+
+
+def _private(privacy: Privacy) -> str:
+    return (
+        f"noise of {privacy.noise_multiplier:g} times the clip norm {privacy.clip_norm:g} on every step, with 1 in"
+        f" {privacy.batches} patients and an image of each; it covers the weights, not the numbers of images nor the"
+        " histograms and figures of validation and test"
+    )
 
 
 def _masks(task: TrainingTask) -> str:

@@ -54,6 +54,8 @@ class SitePolicy(Frozen):
     ask: Literal["never", "training", "always"] = "never"  # which plans, of those allowed, wait for a person's approval
     hours: str = Field(default="", pattern=_HOURS)  # of this machine's time; empty: at any time
     plans_per_month: int = Field(default=0, ge=0)  # trainings of each label in a calendar month; 0: any number
+    private: bool = False  # whether every training must be differentially private
+    epsilon: float = Field(default=8.0, gt=0)  # that private trainings of a label may spend in all; see privacy.py
     unmasked: bool = False  # whether weights of this site alone may leave: class counts can be worked out from them
     max_answer_bytes: int = Field(default=256 * 1024 * 1024, ge=1)
     max_task_mb: int = Field(default=4096, ge=512)  # of memory, the worker's own 300 among them
@@ -106,6 +108,8 @@ site_metrics = true      # whether a figure of this site alone may leave at all
 statistics = ["cohort", "histograms", "tables"]  # a cohort's whole table; parts that a plan names
 small_cells = "cms-11"   # cohort tables hide at least what this policy hides: cms-11, nhs-7-round-5 or min-k
 minimum_patients = 20    # with the label and a radiograph, or this site trains nothing; in histograms and tables
+private = false          # whether every training must be differentially private
+epsilon = 8.0            # of differential privacy that all trainings of a label may spend here, at a delta of 1e-6
 unmasked = false         # whether weights of this site alone may leave: class counts can be worked out from them
 max_answer_bytes = 268435456
 max_task_mb = 4096       # of memory for the answer to one message
@@ -180,6 +184,10 @@ def check_message(
         ),
         (task is not None and bool(policy.labels) and task.label not in policy.labels, "the label is not allowed"),
         (training is not None and not training.masked and not policy.unmasked, "training without masks is not allowed"),
+        (
+            training is not None and policy.private and training.privacy is None,
+            "training without differential privacy is not allowed",
+        ),
         (training is not None and training.rounds > policy.max_rounds, f"more than {policy.max_rounds} rounds"),
         (task is not None and kind == ALONE and not task.baseline, "the plan asks for no model of this site alone"),
         (task is not None and server_round not in {None, *range(1, task.rounds + 1)}, "the round is outside the plan"),

@@ -12,6 +12,7 @@ from shared.federation import records
 from shared.federation.models.registry import build_model, get_state, set_state
 from shared.federation.plan import TrainingTask
 from shared.federation.records import Vector
+from site_node.federate.private_training import train_privately
 
 Images = npt.NDArray[np.float32]  # (n, size, size), standardised
 Labels = npt.NDArray[np.int64]  # (n,), 0 or 1
@@ -31,6 +32,11 @@ class Samples(NamedTuple):
         positive = int(self.labels.sum())
         return len(self.labels) - positive, positive
 
+    def one_each(self) -> "Samples":
+        """One of each patient."""
+        _, first = np.unique(self.patients, return_index=True)
+        return Samples(self.images[first], self.labels[first], self.patients[first])
+
     def first(self, images: int) -> "Samples":
         """The first `images` of them."""
         return Samples(self.images[:images], self.labels[:images], self.patients[:images])
@@ -45,7 +51,7 @@ class Evaluation(NamedTuple):
 
 
 def train(model: nn.Module, samples: Samples, task: TrainingTask, *, server_round: int) -> float:
-    """Train in place for the task's epochs and return the last epoch's mean loss.
+    """Train in place for the task's epochs and return the last epoch's mean loss; 0 with `privacy`.
 
     Classes are weighted by their inverse frequency at this site. With a `proximal_mu` the loss gets FedProx's term
     mu/2 |w - w_global|^2 (Li et al., MLSys 2020). Raises `RunRefused` when there is nothing to train on.
@@ -59,6 +65,9 @@ def train(model: nn.Module, samples: Samples, task: TrainingTask, *, server_roun
     start = [parameter.detach().clone() for parameter in model.parameters()]
     order = np.random.default_rng([task.seed, server_round])
     model.train()
+    if task.privacy is not None:
+        train_privately(model, images, labels, epochs=task.local_epochs, privacy=task.privacy, optimizer=optimizer)
+        return 0.0
     mean = 0.0
     for _ in range(task.local_epochs):
         total = 0.0

@@ -27,6 +27,7 @@ from shared.federation import records
 from shared.federation.models.monai_networks import MONAI
 from shared.federation.models.registry import build_model
 from shared.federation.plan import TrainingTask
+from shared.federation.privacy import Charge, epsilon_of
 from shared.protocol.loader import load_edition, protocol_names, protocol_with
 from site_node.federate.client_app import app
 from site_node.federate.frames import read_frame, write_frame
@@ -59,11 +60,13 @@ def main() -> None:
 
 
 def warm_up() -> None:
-    """Pay for what a fork would pay for anew: the first step of an optimiser, the protocols, MONAI where it is."""
+    """Pay for what a fork would pay for anew: the first step of an optimiser, protocols, MONAI and Opacus."""
     for name in protocol_names():
         protocol_with(load_edition(name).digest)
     if find_spec("monai") is not None:
         import_module(MONAI)
+    if find_spec("opacus") is not None:
+        epsilon_of([Charge(noise_multiplier=1, batches=2, steps=1)])
     task = TrainingTask(image_size=32)
     train(
         build_model(task),

@@ -123,6 +123,12 @@ create table answers (
 create index answers_by_run on answers (run);
 """
 
+_PRIVACY = """
+create table privacy (
+    run text primary key, label text not null, noise real not null, batches integer not null, steps integer not null
+) strict, without rowid
+"""
+
 # A member of a record whose text, up to the last of them, leads to a place in a home for one study's files.
 _PATH_IN_A_HOME = re.compile(rb'"(path|ciphertext)":"/(?:[^"\\]|\\.)*/((?:spool|work)/[0-9a-f]{32}/|outbox/)')
 
@@ -229,10 +235,15 @@ def _keep_plans(db: sqlite3.Connection) -> None:
     _execute(db, _PLANS)
 
 
+def _keep_privacy(db: sqlite3.Connection) -> None:
+    """Keep what private trainings have cost."""
+    _execute(db, _PRIVACY)
+
+
 STEPS = (
     *(_make_or_complete, _separate_arrivals, _revive_sealed, _keep_decisions, _count_associations, _keep_words),
     *(_number_receipts, _keep_submissions, _keep_withdrawals, _free_records_of_the_folder),
-    *(_clear_the_library, _keep_snapshots, _keep_plans),
+    *(_clear_the_library, _keep_snapshots, _keep_plans, _keep_privacy),
 )
 
 

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from shared.counts import counted
 from shared.errors.inputs import NotFound
+from shared.federation.privacy import Charge
 from shared.frozen import Frozen
 from shared.ids import RunId, StudyKey
 from site_node.home.database import transaction
@@ -30,6 +31,9 @@ class PlanState(StrEnum):
     APPROVED = "approved"
     DECLINED = "declined"
     BY_POLICY = "allowed by policy"
+
+
+_SPEND = "insert into privacy values (?, ?, ?, ?, ?) on conflict do update set steps = steps + excluded.steps"
 
 
 class KeptPlan(NamedTuple):
@@ -64,6 +68,14 @@ class Answered(NamedTuple):
     refused: str
 
 
+class Spent(Frozen):
+    """What a run has cost of the privacy budget of a label."""
+
+    run: RunId
+    label: str
+    charge: Charge
+
+
 class Decisions(Frozen):
     """What is decided on the plans that are good still: by persons, and how much of the policy's month is used."""
 
@@ -71,6 +83,7 @@ class Decisions(Frozen):
     approved: tuple[RunId, ...] = ()
     declined: dict[RunId, str] = Field(default_factory=dict)  # with the reason, which the coordinator is told
     begun: dict[str, tuple[RunId, ...]] = Field(default_factory=dict)  # trainings of this calendar month (UTC) by label
+    spent: tuple[Spent, ...] = ()  # by every private training there ever was
 
 
 class Plans:
@@ -101,6 +114,15 @@ class Plans:
             approved=tuple(RunId(run) for run, state, _ in decided if state == PlanState.APPROVED),
             declined={RunId(run): reason for run, state, reason in decided if state == PlanState.DECLINED},
             begun=begun,
+            spent=self.spent(),
+        )
+
+    def spent(self) -> tuple[Spent, ...]:
+        """What private trainings have cost, run by run."""
+        rows = self._db.execute("select run, label, noise, batches, steps from privacy order by run")
+        return tuple(
+            Spent(run=RunId(run), label=label, charge=Charge(noise_multiplier=noise, batches=batches, steps=steps))
+            for run, label, noise, batches, steps in rows
         )
 
     def enter(
@@ -122,11 +144,15 @@ class Plans:
             action = "federate-approve" if state is PlanState.APPROVED else "federate-decline"
             self._audit(actor, action, NO_STUDY, f"{run}: {reason}")
 
-    def enter_answer(self, run: RunId, what: str, size: int) -> None:
-        """Enter an answer that is about to leave."""
+    def enter_answer(self, run: RunId, what: str, size: int, spent: Spent | None = None) -> None:
+        """Enter an answer that is about to leave, and what it costs of a privacy budget."""
         with transaction(self._db):
             event = self._audit(PROGRAM, "federate-answer", NO_STUDY, f"{run}: {what}, {counted(size, 'byte')}")
             self._db.execute("insert into answers values (?, ?, ?, ?, ?, '')", (event, run, _now(), what, size))
+            if spent is not None:
+                charge = spent.charge
+                row = (run, spent.label, charge.noise_multiplier, charge.batches, charge.steps)
+                self._db.execute(_SPEND, row)
 
     def enter_refusal(self, run: RunId | None, reason: str) -> None:
         """Enter why nothing left; the same reason for the same run is entered once."""

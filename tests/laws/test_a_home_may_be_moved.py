@@ -37,10 +37,10 @@ def use_release_before(home: SiteHome) -> None:
         if (record := records.find(key_of("partly-1"), kind)) is not None:
             (home.work(key_of("partly-1")) / f"{kind.__name__.lower()}.json").write_text(record.model_dump_json())
     with closing(database.open_database(home.ledger, durable=True)) as db:
-        for table in ("answers", "plans", "snapshot_changes", "snapshot_studies", "snapshots"):
+        for table in ("privacy", "answers", "plans", "snapshot_changes", "snapshot_studies", "snapshots"):
             db.execute(f"drop table {table}")
         db.execute("alter table withdrawn drop column in_library")
-        db.execute(f"pragma user_version = {len(STEPS) - 4}")
+        db.execute(f"pragma user_version = {len(STEPS) - 5}")
 
 
 @pytest.mark.parametrize("is_of_before", [False, True], ids=["of-today", "of-the-release-before"])

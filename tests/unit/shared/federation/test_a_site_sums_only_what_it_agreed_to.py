@@ -157,7 +157,7 @@ def test_a_round_key_that_gives_no_secret_is_refused(at: str, name: str) -> None
     with pytest.raises(TooFewSites):
         secure_sum(carrier.plan(), exchange)
     for site in set(sites(4)) - {liar}:
-        assert "no usable key" in carrier.refusals[at, site].public
+        assert "cannot be used" in carrier.refusals[at, site].public
         assert not carrier.remembered[site].states
 
 

@@ -3,6 +3,7 @@
 import json
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from shared.federation.plan import (
     Member,
     Plan,
     PlanRequest,
+    Privacy,
     StatisticsTask,
     TrainingTask,
     complete_plan,
     sign_plan,
 )
+from shared.federation.privacy import Charge, epsilon_of
 from shared.ids import Sha256, SiteId
 from shared.protocol.cohort import Table
 from site_node.cli import app
@@ -28,7 +31,7 @@ from site_node.federate.plan_words import summary
 from site_node.federate.policy import POLICY_FILE, write_default_policy
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger
-from site_node.home.plans import PlanState
+from site_node.home.plans import PlanState, Spent
 from tests.factories.pipeline import make_home
 
 KEY = SigningKey.generate()
@@ -128,6 +131,23 @@ def test_status_says_what_waits_and_that_it_was_stopped(home: SiteHome) -> None:
     with closing(Ledger(home.ledger)) as ledger:
         assert not ledger.plans.is_stopped()
         assert [event.action for event in ledger.events()] == ["federate-stop", "federate-allow"]
+
+
+def test_a_person_reads_what_a_private_plan_would_cost(home: SiteHome) -> None:
+    """Its epsilon, alone and with what was spent on the label before; without Opacus, why there is none."""
+    privacy = Privacy(noise_multiplier=2.0, batches=4)
+    before, plan = (plan_of(purpose="training", training=TrainingTask(privacy=privacy)) for _ in range(2))
+    enter(home, plan)
+    spent = Spent(run=before.run, label="pneumonia", charge=Charge(noise_multiplier=2.0, batches=4, steps=48))
+    with closing(Ledger(home.ledger)) as ledger:
+        ledger.plans.enter_answer(before.run, "train under masks", 1, spent)
+    epsilon = json.loads(run(home, "show", plan.run, "--json"))["Epsilon"]
+    if find_spec("opacus") is None:
+        assert epsilon.startswith("cannot be worked out: Opacus is not installed")
+        return
+    whole = spent.charge
+    alone, both = epsilon_of([whole]), epsilon_of([whole, whole])
+    assert epsilon == f"{alone:.2f} at a delta of 1e-06; {both:.2f} with what other plans on pneumonia spent here, of 8"
 
 
 def test_history_lists_what_left(home: SiteHome) -> None:

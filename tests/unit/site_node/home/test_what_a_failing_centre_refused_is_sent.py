@@ -48,6 +48,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         "removed_names",
         "accepted_words",
         "answers",
+        "privacy",
         "plans",
         "snapshot_changes",
         "snapshot_studies",
