@@ -8,6 +8,7 @@ from typing import Any
 
 from coordinator.cohort.quantiles import quantiles_of
 from coordinator.cohort.released import ReleasedTable
+from coordinator.cohort.survival import survival_of
 
 Row = Mapping[str, Any]
 _ROUND = ("round", "site_id")
@@ -78,6 +79,11 @@ def cohort_rows(table: Mapping[str, Any]) -> Rows:
 def quantile_rows(table: ReleasedTable) -> Rows:
     """A row for each quantile and extreme of a released table's numbers; `bin` is `None` where it cannot be told."""
     return Rows([each._asdict() for each in quantiles_of(table)])
+
+
+def survival_rows(table: ReleasedTable) -> Rows:
+    """A row for each bin of days of a released table of stays by outcome; none without one."""
+    return Rows([each._asdict() for each in survival_of(table)])
 
 
 def _figures(values: Mapping[str, Any]) -> Row:

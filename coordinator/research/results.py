@@ -21,8 +21,9 @@ def write_results(shown: Shown, folder: Path) -> list[Path]:
         f"{name}.json": canonical_json(result),
         f"{name}.csv": shown.metrics.to_csv().encode(),
     }
-    if name == "cohort" and (quantiles := shown.quantiles):
-        files["quantiles.csv"] = quantiles.to_csv().encode()
+    if name == "cohort":
+        parts = {"quantiles.csv": shown.quantiles, "survival.csv": shown.survival}
+        files |= {file: rows.to_csv().encode() for file, rows in parts.items() if rows}
     if result.get("model_sha256"):
         files |= {"model.safetensors": shown.model_file(), "card.md": shown.card().encode()}
     if result.get("best_sha256"):

@@ -10,7 +10,7 @@ from safetensors.numpy import load
 from coordinator.cohort.released import ReleasedTable
 from coordinator.federation.results import TrainingResult
 from coordinator.research.card import model_card
-from coordinator.research.figures import Rows, quantile_rows, rows_of
+from coordinator.research.figures import Rows, quantile_rows, rows_of, survival_rows
 from shared.errors.federation import PlanInvalid
 from shared.federation.plan import Plan, Which
 
@@ -45,9 +45,18 @@ class Shown(ABC):
     @property
     def quantiles(self) -> Rows:
         """Of a cohort, the bins that hold quantiles of its numbers; raises as `result`, `PlanInvalid` for others."""
+        return quantile_rows(self._table)
+
+    @property
+    def survival(self) -> Rows:
+        """Kaplan-Meier's curve of a table of `stay` by `outcome`; raises as `quantiles`."""
+        return survival_rows(self._table)
+
+    @property
+    def _table(self) -> ReleasedTable:
         if "cells" not in self.result:
             raise PlanInvalid(problem="it counts nothing")
-        return quantile_rows(ReleasedTable.model_validate(self.result))
+        return ReleasedTable.model_validate(self.result)
 
     def model(self, which: Which = "last") -> dict[str, npt.NDArray[np.float32]]:
         """The model's tensors by name; raises as `model_file`."""

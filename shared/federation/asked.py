@@ -17,11 +17,20 @@ from shared.frozen import Frozen
 from shared.ids import Sha256
 from shared.manifest import canonical_json
 from shared.protocol.clinical import Field
-from shared.protocol.cohort import OTHER, Category, CohortDefinition, Table, Variable
+from shared.protocol.cohort import OTHER, STAY, Category, CohortDefinition, Table, Variable
 from shared.protocol.loader import protocol_with
 
 MOST_CELLS = 400  # of a plan's histograms and tables, which all have to be protected from one another
 _SERIES_NUMBERS = {"slice_thickness": (0.0, 50.0)}  # mm
+
+_STAY = Variable(
+    name="stay",
+    title="Days from admission to discharge",
+    unit="studies",
+    source="derived",
+    field="stay",
+    categories=(Category(label="any", lowest=0),),
+)
 
 
 class Askable(Frozen):
@@ -100,6 +109,8 @@ def askable(protocol_digest: Sha256) -> dict[str, Askable]:
     for name, bounds in _SERIES_NUMBERS.items():
         if name in known:
             known[name] = known[name].model_copy(update={"bounds": bounds})
+    if set(STAY) <= {field.name for field in protocol.clinical.released_fields}:
+        known[_STAY.name] = Askable(name=_STAY.name, own=None, bounds=(0.0, 365.0), frame=_STAY)
     return known
 
 

@@ -24,6 +24,7 @@ Level = Literal["patients", "studies", "series"]
 TOTALS = ("patients", "studies", "series", "images")
 OTHER = "other"
 MISSING = "not recorded"
+STAY = ("admission_date", "discharge_date")  # clinical fields between which a stay in hospital lies
 
 
 class Category(Frozen):
@@ -67,7 +68,7 @@ class Variable(Frozen):
 
     `source`: a field of the clinical row (a patient's is that of the first study that has one), an attribute of the
     series, or a figure derived from the patient's studies (`studies`: how many; `days`: from the first to the last,
-    or the text `one study`).
+    or the text `one study`), or from a study's row (`stay`: days from admission to discharge).
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
@@ -194,11 +195,16 @@ class CohortDefinition(Frozen):
             for each in plain.variables
             if (each.source, each.total) == ("clinical", "studies") and each.field in plain.filled
         )
+        ended = (
+            (filled_cells(field)[1], f"{each.name}/{MISSING}")
+            for each in plain.variables
+            for field in (STAY if each.field == "stay" else ())
+        )
         return plain.model_copy(
             update={
                 "zero": tuple(dict.fromkeys(cell for cell in (*self.zero, *binned) if cell in cells)),
                 "same": tuple(dict.fromkeys(pair for pair in (*self.same, *lacking) if {*pair} <= cells)),
-                "implies": tuple(pair for pair in self.implies if {*pair} <= cells),
+                "implies": tuple(dict.fromkeys(pair for pair in (*self.implies, *ended) if {*pair} <= cells)),
             }
         )
 

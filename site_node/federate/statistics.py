@@ -25,7 +25,7 @@ from shared.federation.secure_sum.memory import FileMemory
 from shared.federation.secure_sum.messages import SumPlan
 from shared.federation.secure_sum.policy import SumPolicy
 from shared.ids import Sha256, SiteId
-from shared.protocol.cohort import MISSING, CohortDefinition, Level, Variable, filled_cells, table_cell
+from shared.protocol.cohort import MISSING, STAY, CohortDefinition, Level, Variable, filled_cells, table_cell
 from site_node.home.library import LibrarySeries, LibraryStudy
 
 ONE_STUDY = "one study"  # the text that `days` gives for a patient with a single study
@@ -171,6 +171,8 @@ def _value(variable: Variable, item: CountedItem) -> Value:
     if variable.source == "series":
         value: Value = getattr(item.series, variable.field, None)
         return value
+    if variable.field == "stay":
+        return _stay(item.studies[0])
     return len(item.studies) if variable.field == "studies" else _days(item.studies)
 
 
@@ -189,3 +191,13 @@ def _days(studies: Sequence[LibraryStudy]) -> Value:
     except ValueError:
         return None
     return (max(dates) - min(dates)).days
+
+
+def _stay(study: LibraryStudy) -> Value:
+    """Days from admission to discharge, where both dates are there; the patient's date shift does not change them."""
+    row = study.clinical or {}
+    try:
+        admitted, discharged = (date.fromisoformat(str(row.get(field))) for field in STAY)
+    except ValueError:
+        return None
+    return (discharged - admitted).days

@@ -1,17 +1,16 @@
 """A quantile is the bin that holds it, and only where no hidden count leaves another bin possible."""
 
-from datetime import UTC, datetime
 from itertools import accumulate, product
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.cohort.quantiles import quantiles_of
-from coordinator.cohort.released import ReleasedCell, ReleasedTable
+from coordinator.cohort.released import ReleasedTable
 from shared.federation.asked import definition_asked
 from shared.federation.plan import Histogram, StatisticsTask
-from shared.ids import RunId
 from shared.protocol.loader import load_protocol
+from tests.factories.cohorts import table_showing
 
 PROTOCOL = load_protocol()
 TASK = StatisticsTask(cohort="ricord", histograms=(Histogram(variable="crp", edges=(10, 20, 40)),))
@@ -22,20 +21,7 @@ SHARES = (0.05, 0.25, 0.5, 0.95)
 
 def table_of(counts: list[int | None], total: int | None, missing: int | None = 0) -> ReleasedTable:
     shown = dict(zip(CRP.cells, (*counts, missing), strict=True)) | {"studies": total}
-    return ReleasedTable(
-        id=RunId("R-0123456789ab"),
-        definition=DEFINITION,
-        definition_digest=DEFINITION.digest,
-        protocol_digest=PROTOCOL.digest,
-        policy="min-3",
-        roster_size=3,
-        site_count=3,
-        computed_at=datetime(2026, 11, 1, tzinfo=UTC),
-        cells=tuple(
-            ReleasedCell(name=cell, count=shown.get(cell), suppressed=shown.get(cell) is None)
-            for cell in DEFINITION.cells
-        ),
-    )
+    return table_showing(DEFINITION, {cell: shown.get(cell) for cell in DEFINITION.cells}, policy="min-3")
 
 
 def holder(counts: list[int], rank: float) -> str:

@@ -6,6 +6,7 @@ import pytest
 
 from coordinator.cohort.pooling import sum_plan_of
 from coordinator.cohort.released import ReleasedTable
+from coordinator.cohort.survival import survival_of
 from coordinator.federation.grid import GridExchange, RosterGrid
 from coordinator.federation.results import TrainingResult
 from coordinator.federation.training import run_training
@@ -87,11 +88,12 @@ def test_a_table_counts_the_libraries(sites: list[FederateSettings]) -> None:
     assert all(shown in (None, sum(each[cell] for each in counts)) for cell, shown in table.counts.items())
 
 
-def test_histograms_and_tables_come_to_the_same(sites: list[FederateSettings], tmp_path: Path) -> None:
-    """Of the README's plan, a simulation shows the sums of a run over the same sites, in the same bins."""
+@pytest.mark.parametrize("number", [0, 1])
+def test_histograms_and_tables_come_to_the_same(sites: list[FederateSettings], tmp_path: Path, number: int) -> None:
+    """Of each of the README's plans, a simulation shows the sums of a run over the same sites, in the same bins."""
     protocol = load_protocol()
-    text = README.read_text(encoding="utf-8").partition("### Count")[2].partition("```toml\n")[2].partition("```")[0]
-    (tmp_path / "plan.toml").write_text(text)
+    text = README.read_text(encoding="utf-8").partition("### Count")[2].split("```toml\n")[1 + number]
+    (tmp_path / "plan.toml").write_text(text.partition("```")[0])
     request = read_plan(tmp_path / "plan.toml")
     task = request.statistics
     assert task is not None
@@ -109,12 +111,18 @@ def test_histograms_and_tables_come_to_the_same(sites: list[FederateSettings], t
     assert tried.definition == definition
     assert all(shown in (None, counts[cell]) for cell, shown in tried.counts.items())
     assert tried.counts["patients"] == counts["patients"] > 120
+    assert bool(survival_of(tried)) == (number == 1)
 
 
 def with_stay(study: LibraryStudy) -> LibraryStudy:
     """The study with how its patient's stay went, which follows from its date."""
     day = int(study.study_date)
-    stay = {"icu": ("yes", "no")[day % 2], "outcome": ("died", "discharged")[day % 3 > 0], "crp": float(day % 97)}
+    days = {"admission_date": "2020-03-01", "discharge_date": f"2020-03-{1 + day % 31:02}"}
+    stay = days | {
+        "icu": ("yes", "no")[day % 2],
+        "outcome": ("died", "discharged")[day % 3 > 0],
+        "crp": float(day % 97),
+    }
     return study.model_copy(update={"clinical": (study.clinical or {}) | stay})
 
 

@@ -9,6 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from coordinator.cohort.pooling import released_counts
+from coordinator.cohort.quantiles import numbers_of
 from coordinator.cohort.released import ReleasedCell, ReleasedTable
 from coordinator.cohort.releases import Release
 from coordinator.federation.figures import Interval, pooled_figures
@@ -24,13 +25,16 @@ from coordinator.federation.results import (
 from coordinator.research.card import model_card
 from coordinator.research.plots.canvas import marks, write
 from coordinator.research.plots.cohort import plot_cohort
+from coordinator.research.plots.counts import plot_histograms, plot_tables
 from coordinator.research.plots.learning import plot_learning
+from coordinator.research.plots.survival import plot_survival
 from coordinator.research.plots.testing import plot_calibration, plot_forest, plot_roc
 from shared.federation.cell_policy import CellPolicy
 from shared.federation.plan import Member, PlanRequest, TrainingTask, complete_plan
 from shared.ids import RunId, Sha256, SiteId
 from shared.protocol.loader import load_protocol
 from site_node.federate.statistics import count
+from tests.factories.cohorts import STAY, stay_cell, stays
 from tests.factories.libraries import by_the_sheet
 
 SHA = Sha256("0" * 64)
@@ -102,6 +106,38 @@ def test_every_cell_is_a_number_or_said_to_be_hidden(table: ReleasedTable, tmp_p
     assert None in counts
     assert text.count(">hidden<") == counts.count(None)
     assert all(f">{number:,}<" in text for number in counts if number)
+
+
+def test_histograms_and_tables_say_what_is_hidden(table: ReleasedTable, tmp_path: Path) -> None:
+    """Every bin and every cell of a filled row and column is a number or said to be hidden."""
+    histograms, tables = plot_histograms(table), plot_tables(table)
+    assert histograms is not None
+    assert tables is not None
+    counts = [table.counts[f"{each.name}/{band.label}"] for each in numbers_of(table) for band in each.categories]
+    text = svg(histograms, tmp_path)
+    assert text.count(">hidden<") == counts.count(None)
+    assert all(f">{number:,}<" in text for number in counts if number)
+    assert plot_survival(table) is None
+    text = svg(tables, tmp_path)
+    counts = [
+        table.counts[cell]
+        for each in table.definition.tables
+        for row in table.definition.table_cells(each)
+        for cell in row
+    ]
+    assert text.count(">hidden<") == counts.count(None) > 0
+    assert all(f">{number:,}<" in text for number in counts if number)
+
+
+def test_a_curve_says_who_is_at_risk(tmp_path: Path) -> None:
+    """And where it is a band, that counts are hidden."""
+    deaths = stay_cell(STAY.labels[0], "died")
+    for hidden, words in (([], ">10 died<"), ([deaths], ">hidden died<")):
+        figure = plot_survival(stays([10] * 5, [10] * 5, hidden))
+        assert figure is not None
+        text = svg(figure, tmp_path)
+        assert words in text
+        assert ">100 at risk<" in text
 
 
 def test_equal_results_are_equal_files(table: ReleasedTable, result: TrainingResult, tmp_path: Path) -> None:

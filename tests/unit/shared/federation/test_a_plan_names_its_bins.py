@@ -113,3 +113,14 @@ def test_a_plan_has_a_bounded_number_of_parts(kind: str) -> None:
     with pytest.raises(ValidationError):
         StatisticsTask(cohort="ricord", **{kind: many})
     assert StatisticsTask(cohort="ricord", **{kind: many[:-1]}).kinds == (kind,)
+
+
+def test_a_stay_is_recorded_only_with_both_dates() -> None:
+    """Beside a table that counts how often the dates are filled in, a reader knows it, and so does suppression."""
+    stay = definition_asked(task(Histogram(variable="stay", edges=(7,))), PROTOCOL.digest).variables[0]
+    both = PROTOCOL.cohort.having((*PROTOCOL.cohort.variables, stay), PROTOCOL.cohort.tables, PROTOCOL.cohort.filled)
+    dates = {
+        (f"filled*{field}/not recorded", f"{stay.name}/not recorded") for field in ("admission_date", "discharge_date")
+    }
+    assert dates <= set(both.implies)
+    assert set(PROTOCOL.cohort.implies) <= set(both.implies)

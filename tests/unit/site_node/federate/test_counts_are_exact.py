@@ -178,6 +178,29 @@ def test_bins_are_counted_beside_the_cohorts_own(patients: int, seed: int, edges
     assert all(everything[cell] == whole[cell] for cell in set(definition.cells) & set(whole))
 
 
+@pytest.mark.parametrize(
+    ("admitted", "discharged", "label"),
+    [
+        ("2020-02-27", "2020-03-02", "under 5"),
+        ("2020-02-27", "2020-03-03", "5 and over"),
+        ("2020-03-01", "2020-03-01", "under 5"),
+        ("2020-03-02", "2020-03-01", "not recorded"),
+        ("2020-03-01", None, "not recorded"),
+        (None, "2020-03-01", "not recorded"),
+        ("March", "2020-03-01", "not recorded"),
+    ],
+)
+def test_a_stay_is_counted_in_days(admitted: str | None, discharged: str | None, label: str) -> None:
+    """From the day of admission to that of discharge; without either, or the wrong way round, it is not recorded."""
+    task, _ = parts(Histogram(variable="stay", edges=(5,)))
+    definition = definition_asked(task, PROTOCOL.digest)
+    row = study("1", "100001-000001", clinical={"admission_date": admitted, "discharge_date": discharged})
+    counts = count(definition, [row])
+    assert {cell for cell in definition.variables[0].cells if counts[cell]} == {
+        f"{definition.variables[0].name}/{label}"
+    }
+
+
 def test_a_site_takes_part_in_this_protocols_cohort_only(tmp_path: Path, keys: dict[SiteId, SigningKey]) -> None:
     """Another subject, length, protocol or roster is refused before any key is made; the right one is answered."""
     with pytest.raises(RunRefused):
