@@ -19,9 +19,9 @@ def plot_survival(table: ReleasedTable) -> Figure | None:
             axes.step(places, share, where="post", color=COLOURS[0], linewidth=1.6)
         band = ([1.0, *(step.least for step in steps)], [1.0, *(step.most for step in steps)])
         axes.fill_between(places, *band, step="post", facecolor="none", edgecolor=PALE, hatch="////", linewidth=0)
-        sure = [(place, step.low, step.high) for place, step in enumerate(steps, start=1) if step.low is not None]
-        for place, low, high in sure:
-            axes.plot([place, place], [low, high], color=INK, linewidth=0.8, marker="_", markersize=7)
+        for place, step in enumerate(steps, start=1):
+            if step.low is not None and step.high is not None:
+                axes.plot([place, place], [step.low, step.high], color=INK, linewidth=0.8, marker="_", markersize=7)
         labels = [f"{step.days}\n{_shown(step.at_risk)} at risk\n{_shown(step.died)} died" for step in steps]
         axes.set_xticks(places, ["admission", *labels], size=7)
         axes.set(ylim=(0, 1.03), ylabel="share alive in hospital")

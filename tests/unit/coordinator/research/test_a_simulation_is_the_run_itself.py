@@ -90,7 +90,7 @@ def test_a_table_counts_the_libraries(sites: list[FederateSettings]) -> None:
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_histograms_and_tables_come_to_the_same(sites: list[FederateSettings], tmp_path: Path, number: int) -> None:
-    """Of each of the README's plans, a simulation shows the sums of a run over the same sites, in the same bins."""
+    """Of each of the README's plans, a simulation shows the sums of a run over the same sites."""
     protocol = load_protocol()
     text = README.read_text(encoding="utf-8").partition("### Count")[2].split("```toml\n")[1 + number]
     (tmp_path / "plan.toml").write_text(text.partition("```")[0])
