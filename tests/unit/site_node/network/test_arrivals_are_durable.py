@@ -1,15 +1,19 @@
 """An instance from the network is durable, replaces its own copy, and is never lost between two processes."""
 
+import math
 import os
 import stat
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
 from shared.errors.storage import DiskFull
-from site_node.network.arrivals import Arrivals
+from site_node.network.arrivals import Arrivals, last_arrivals
 from tests.factories.pacs import key_of
 
 
@@ -104,3 +108,75 @@ def test_only_a_quiet_study_is_received(tmp_path: Path) -> None:
     os.utime(arrivals.folder / key_of("1.9"), (long_ago, long_ago))
     assert list(arrivals.quiet_studies(30)) == [key_of("1.9")]
     assert arrivals.seconds_since_arrival("1.9") > 59 > arrivals.seconds_since_arrival("1.2")
+
+
+def test_only_their_owner_looks_into_any_folder(tmp_path: Path) -> None:
+    """Of what arrived, and of what is being written; also after a start that cleared what was left of that."""
+    arrivals = Arrivals(tmp_path / "home" / "arrivals", key_of)
+    arrivals.store("1.2", "1.2.3", b"content")
+    for _ in range(2):
+        modes = {path.stat().st_mode & 0o777 for path in arrivals.folder.iterdir()}
+        assert modes == {0o700}
+        (arrivals.folder / ".unfinished" / "left").write_bytes(b"half")
+        arrivals.clear_unfinished()
+        assert list((arrivals.folder / ".unfinished").iterdir()) == []
+    Arrivals(arrivals.folder, key_of)  # another process, beside the first
+
+
+def test_what_is_set_aside_is_found_until_it_is_removed(tmp_path: Path) -> None:
+    """By its study's key; it counts as arriving only for who asks for that."""
+    arrivals = Arrivals(tmp_path / "arrivals", key_of)
+    arrivals.store("1.2", "1.2.3", b"content")
+    key, was_set_aside = key_of("1.2"), arrivals.set_aside(key_of("1.2"))
+    arrivals.store("1.9", "1.9.3", b"content")
+    assert list(arrivals.set_aside_folders()) == [(key, was_set_aside)]
+    assert [study for study, _ in last_arrivals(arrivals.folder)] == [key_of("1.9")]
+    assert {study for study, _ in last_arrivals(arrivals.folder, with_set_aside=True)} == {key, key_of("1.9")}
+    assert (arrivals.count("1.2"), arrivals.has("1.2", "1.2.3")) == (0, False)
+    assert (arrivals.seconds_since_arrival("1.2"), list(arrivals.quiet_studies(-60))) == (math.inf, [key_of("1.9")])
+    arrivals.remove(was_set_aside)
+    assert list(arrivals.set_aside_folders()) == []
+    assert [path.name for path in sorted(arrivals.folder.iterdir())] == [".unfinished", key_of("1.9")]
+    assert list((arrivals.folder / ".unfinished").iterdir()) == []
+
+
+def test_a_study_is_quiet_from_its_moment_on(tmp_path: Path) -> None:
+    """After so many seconds, or since the moment at which it was said to be complete, whichever is later."""
+    arrivals = Arrivals(tmp_path / "arrivals", key_of)
+    arrivals.store("1.2", "1.2.3", b"content")
+    key, last = key_of("1.2"), datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=60)
+    os.utime(arrivals.folder / key, (last.timestamp(),) * 2)
+    second = timedelta(seconds=1)
+    for seconds, complete, is_quiet in (
+        (30, {}, True), (90, {}, False), (90, {key: last}, True), (90, {key: last - second}, False),
+        (90, {key: last + second}, True), (30, {key: last - second}, True), (90, {key_of("1.9"): last}, False),
+    ):  # fmt: skip
+        assert list(arrivals.quiet_studies(seconds, complete)) == ([key] if is_quiet else [])
+
+
+def test_as_much_is_let_in_as_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the byte."""
+    arrivals = Arrivals(tmp_path / "arrivals", key_of)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=100))
+    arrivals.check_space(100)
+    with pytest.raises(DiskFull):
+        arrivals.check_space(101)
+
+
+def test_a_folder_that_always_goes_away_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And once it stays the instance lies in it; one that goes with the instance in it has it."""
+    arrivals, tries = Arrivals(tmp_path / "arrivals", key_of), list[Path]()
+
+    def away(_: Path, target: Path) -> None:
+        tries.append(target)
+        raise FileNotFoundError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("site_node.network.arrivals.move", away)
+        with pytest.raises(OSError, match="went away"):
+            arrivals.store("1.2", "1.2.3", b"content")
+    assert len(tries) > 10
+    assert files(arrivals) == list((arrivals.folder / ".unfinished").iterdir()) == []
+    monkeypatch.setattr("site_node.network.arrivals.sync_folder", Mock(side_effect=FileNotFoundError))
+    arrivals.store("1.2", "1.2.3", b"content")
+    assert [path.read_bytes() for path in files(arrivals)] == [b"content"]

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pynetdicom.pdu import A_ASSOCIATE_RJ
 
 from shared.errors.transport import PacsFailed, PacsRefused
 from site_node.network.arrivals import Arrivals
-from site_node.network.association_request import NO_TITLE, mended, titles_of
+from site_node.network.association_request import NO_TITLE, mended, rejection, titles_of
 from site_node.network.query_retrieve import Pacs
 from site_node.network.scp import serving
 from site_node.node.log_codes import log_codes_only
@@ -146,3 +147,23 @@ def test_a_pacs_that_is_full_is_asked_again_and_one_that_refuses_us_is_not(
         ("RICORD", "OTHER", "calling-title-not-recognized"),
         ("RICORD", "PACS", "local-limit-exceeded"),
     ]
+
+
+@pytest.mark.parametrize("result", [1, 2])
+@pytest.mark.parametrize(("source", "diagnostic"), [(source, number) for source in (1, 2, 3) for number in range(11)])
+def test_a_rejection_is_what_the_standard_calls_it(result: int, source: int, diagnostic: int) -> None:
+    """By the words of PS3.8, as another program has them; a transient one may be followed by an acceptance."""
+    pdu = A_ASSOCIATE_RJ()
+    pdu.result, pdu.source, pdu.reason_diagnostic = result, source, diagnostic
+    try:
+        words = pdu.reason_str.casefold()
+    except ValueError:
+        words = "reserved"
+    meaning = rejection(result, source, diagnostic)
+    assert meaning.is_transient == (result == 2)
+    for theirs, ours in (("ae title", "title"), ("context name", "context"), ("recognised", "recognized"), (" ", "-")):
+        words = words.replace(theirs, ours)
+    if "reserved" in words or "no-reason" in words:
+        assert meaning.reason == "no-reason-given"
+    else:
+        assert meaning.reason == words
