@@ -75,7 +75,7 @@ class Column:
         if self.field.kind == "code":
             return self._code(text)
         if self.field.kind == "date":
-            return day_of(cell, text, self.dates)
+            return day_of(text, self.dates)
         return self._number(text)
 
     def _code(self, text: str) -> str:
@@ -128,10 +128,8 @@ def text_of(cell: Cell) -> str:
     return str(cell)
 
 
-def day_of(cell: Cell, text: str, order: DateOrder) -> date:
-    """The day of a true date or of text; text that is not ISO is read only in the order that a person named."""
-    if isinstance(cell, date):  # a moment, too
-        return _day(cell.year, cell.month, cell.day)
+def day_of(text: str, order: DateOrder) -> date:
+    """The day of a text, such as a true date's; what is not ISO is read only in the order that a person named."""
     if parts := _ISO.fullmatch(text):
         return _day(*(int(part) for part in parts.groups()))
     parts = _ORDERED.fullmatch(text)

@@ -23,7 +23,7 @@ KEYS = ("study_uid", "accession", "mrn")  # the most specific first
 class ClinicalSheet(Frozen):
     """The usable rows, and every problem. PHI."""
 
-    rows: tuple[ClinicalRow, ...] = Setting(repr=False)
+    rows: tuple[ClinicalRow, ...]  # which show none of their values
     problems: tuple[CellProblem, ...]
     doubled: frozenset[tuple[str, str]] = Setting(default=frozenset(), repr=False)  # keys that several rows join by
 
