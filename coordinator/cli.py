@@ -1,7 +1,6 @@
 """`ricord-coordinator`: the coordinators' program, and under `curate` the curator's."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -48,21 +47,12 @@ def choose_home(
     """Settle which home a verb works in."""
     del version
     if context.invoked_subcommand != _LOGS_NOTHING:
-        _log_to_stderr()
+        from shared.logs import log_json_lines
+
+        log_json_lines("ricord-coordinator")
     variable = variable_of(context)
     named = home or (Path(os.environ[variable]) if os.environ.get(variable) else None)
     context.obj = named.expanduser().absolute() if named else None  # `folder_of` insists on one: help needs no home
-
-
-def _log_to_stderr() -> None:
-    """Log lines are JSON on standard error; standard output is for answers."""
-    import structlog
-
-    json_lines = structlog.processors.JSONRenderer()
-    structlog.configure(
-        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso"), json_lines],
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
-    )
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from shared.errors.base import RicordError
 from shared.errors.inputs import InvalidArgument
 from shared.errors.transport import CoordinatorUnreachable
 from shared.errors.trust import CertificateExpired, CertificateForeign, ClockWrong
+from shared.logs import about
 from shared.proto.ricord.v1.membership_pb2 import RenewCertificateRequest
 from shared.proto.ricord.v1.membership_pb2_grpc import MembershipServiceStub
 from shared.signed import Signed
@@ -60,7 +61,7 @@ def member_channel(member: Member, *, prompt: bool = False) -> Iterator[grpc.Cha
         try:
             renew_if_due(member, datetime.now(UTC))
         except RicordError as error:
-            _log.warning("renewal.failed", code=error.code)
+            _log.warning("renewal.failed", **about(error))
         with connected(member.addresses.main, member.credentials, prompt=prompt) as channel:
             yield channel
 

@@ -197,7 +197,8 @@ def report(error: BaseException, *, as_json: bool = False, debug: bool = False) 
     public = _public(error)
     if debug:
         sys.stderr.write("\n".join(trace_lines(error)) + "\n")
-    _write({"code": public.code, "message": public.public, "fields": public.fields}, as_json=as_json)
+    shown = {"code": public.code, "message": public.public, "fields": public.fields}
+    _write(shown | ({"request": public.request} if public.request else {}), as_json=as_json)
     return public.exit_code
 
 

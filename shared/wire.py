@@ -4,6 +4,7 @@ An error travels as the gRPC status of its class with a `google.rpc.ErrorInfo` (
 fields); its private text stays where it arose.
 """
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ from shared.token import Token
 Answer = TypeVar("Answer")
 
 DOMAIN = "ricord.v1"
+_REQUEST, _REQUEST_NAME = "request", re.compile(r"[0-9a-f]{16}")  # beside an error's fields: the call's name
 _NOT_NOW = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})  # gRPC's own words
 _LINE_CUT = ("RST_STREAM", "Stream removed")  # what it says of a connection that something between the two ended
 _OUT_OF_TIME = ("certificate has expired", "certificate is not yet valid")  # the server's, which renews itself
@@ -158,15 +160,19 @@ def _named(error: grpc.Call) -> RicordError | None:
     for detail in status.details if status is not None else ():
         info = ErrorInfo()
         if detail.Unpack(info) and info.domain == DOMAIN:
-            return error_for(info.reason, dict(info.metadata))
+            fields = dict(info.metadata)
+            request = fields.pop(_REQUEST, "")
+            named = error_for(info.reason, fields)
+            named.request = request if _REQUEST_NAME.fullmatch(request) else ""
+            return named
     return None
 
 
-def refuse(context: grpc.ServicerContext, error: RicordError) -> NoReturn:
-    """End a call with `error`: its public sentence, code and fields, never its private text."""
+def refuse(context: grpc.ServicerContext, error: RicordError, *, request: str = "") -> NoReturn:
+    """End a call, the `request`, with `error`: its public sentence, code and fields, never its private text."""
     code = grpc.StatusCode[error.text.status]
     detail = AnyMessage()
-    detail.Pack(ErrorInfo(reason=error.code, domain=DOMAIN, metadata=error.fields))
+    detail.Pack(ErrorInfo(reason=error.code, domain=DOMAIN, metadata={**error.fields, _REQUEST: request}))
     status = Status(code=code.value[0], message=error.public, details=[detail])
     context.abort_with_status(rpc_status.to_status(status))
     raise AssertionError("abort_with_status raises")

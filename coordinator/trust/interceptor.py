@@ -4,6 +4,8 @@ The TLS layer has already checked that the client's certificate was issued by th
 check reads from the store, at every call, whether that certificate is still valid, so that revocation is immediate.
 """
 
+import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -217,13 +219,16 @@ class Guarded:
 
     @contextmanager
     def _error_boundary(self, context: grpc.ServicerContext) -> Iterator[None]:
-        """Turn every exception into a refusal with a public text: nothing else leaves the process."""
+        """Turn every exception into a refusal with a public text, and a name by which the log has it."""
+        began = time.monotonic()
         try:
             yield
         except Exception as error:  # noqa: BLE001 -- as the docstring says
-            public = _public_error(self.method, error)
-            self.note(caller_of(context), self.method, public)
-            refuse(context, public)
+            request, caller = secrets.token_hex(8), caller_of(context)
+            log = _log.bind(request=request, caller=caller, seconds=round(time.monotonic() - began, 3))
+            public = _public_error(self.method, error, log)
+            self.note(caller, self.method, public)
+            refuse(context, public, request=request)
 
 
 class AccessInterceptor(grpc.ServerInterceptor):
@@ -262,19 +267,19 @@ def _handler_kind(handler: "grpc.RpcMethodHandler[Any, Any]") -> str:
     return f"{request}_{'stream' if handler.response_streaming else 'unary'}"
 
 
-def _public_error(method: str, error: Exception) -> RicordError:
+def _public_error(method: str, error: Exception, log: Any = _log) -> RicordError:
     """The error for the caller; the log gets the private text, or for a defect the exception's class and place."""
     if isinstance(error, grpc.RpcError):  # the caller went away in the middle of its stream
         return UploadInterrupted(method)
     if isinstance(error, RicordError):
-        _log.info("refused", method=method, code=error.code, private=error.private, **error.fields)
+        log.info("refused", method=method, code=error.code, private=error.private, **error.fields)
         return error
     if is_full_disk(error):
-        _log.error("disk-full", method=method)
+        log.error("disk-full", method=method)
         return DiskFull(folder="the coordinator's home")
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
     place = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame is not None else "?"
-    _log.error("defect", method=method, kind=type(error).__name__, place=place)
+    log.error("defect", method=method, kind=type(error).__name__, place=place)
     return InternalError()

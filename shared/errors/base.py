@@ -31,10 +31,12 @@ class Text(NamedTuple):
 class RicordError(Exception):
     """Base of every error this project raises on purpose.
 
-    `private` goes to the operator's log only; `fields` fill the public sentence and travel over the wire.
+    `private` goes to the operator's log only; `fields` fill the public sentence and travel over the wire. `request`
+    names the call that another process refused with it, in that one's log.
     """
 
     text: ClassVar[Text]  # of each class that is raised
+    request: str = ""
 
     def __init__(self, private: str = "", **fields: str) -> None:
         super().__init__(private)

@@ -6,6 +6,7 @@ import structlog
 
 from shared.errors.base import RicordError
 from shared.errors.trust import AuditContradicted
+from shared.logs import about
 from site_node.home.folder import SiteHome
 from site_node.membership.proof import ask
 from site_node.membership.record import Membership
@@ -34,4 +35,4 @@ class DailyProof:
         except RicordError as error:
             self._not_before = now + _AGAIN
             level = log.error if isinstance(error, AuditContradicted) else log.warning
-            level("witness.problem", code=error.code, message=error.public)
+            level("witness.problem", **about(error))

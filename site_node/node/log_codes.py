@@ -1,21 +1,19 @@
 """The node's log: one JSON line per event on standard error, with codes and counts."""
 
 import logging
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import structlog
+
+from shared.logs import log_json_lines
 
 
 def log_codes_only() -> None:
     """Configure the log; logs of the DICOM libraries, which quote values, are switched off."""
     for name in ("pydicom", "pynetdicom"):
         logging.getLogger(name).disabled = True
-    structlog.configure(
-        processors=[structlog.processors.TimeStamper(fmt="iso"), structlog.processors.JSONRenderer()],
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),  # standard output is for answers
-    )
+    log_json_lines("ricord-site")
 
 
 @contextmanager

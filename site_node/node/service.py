@@ -17,6 +17,7 @@ from shared.errors.base import RicordError
 from shared.errors.inputs import NoDicomFound
 from shared.errors.settings import HomeBusy, SettingsError
 from shared.errors.storage import DiskFull, DiskNearlyFull
+from shared.logs import about
 from shared.monitoring.supervision import notify
 from site_node.home.ledger import Ledger, State
 from site_node.monitoring.endpoint import monitored
@@ -118,7 +119,7 @@ def _serve(node: Node, stop: threading.Event, acquisition: Acquisition, watch: W
             except SettingsError:
                 raise
             except (RicordError, OSError, sqlite3.Error) as error:
-                log.warning("run.problem", code=(error if isinstance(error, RicordError) else home_failed(error)).code)
+                log.warning("run.problem", **about(error if isinstance(error, RicordError) else home_failed(error)))
             if not moved:
                 crew.close()
             _wait(stop, node.settings.poll_seconds, is_woken, watch)
@@ -151,7 +152,7 @@ def _receive(node: Node, inbox: InboxWatcher, acquisition: Acquisition, watch: W
         _receive_inbox(node, inbox, watch)
         _receive_arrivals(node, acquisition)
     except (DiskFull, DiskNearlyFull) as error:
-        log.warning("receive.blocked", code=error.code, message=error.public)
+        log.warning("receive.blocked", **about(error))
 
 
 def _receive_inbox(node: Node, inbox: InboxWatcher, watch: Watch) -> None:
@@ -188,4 +189,4 @@ def _log_pass(completed: Pass) -> None:
         log.info("study", study=key, state=state.value)
     if completed.progress.blocked is not None:
         blocked = completed.progress.blocked
-        log.warning("submit.blocked", code=blocked.code, message=blocked.public)
+        log.warning("submit.blocked", **about(blocked))

@@ -4,7 +4,6 @@ Workers are spawned, not forked: they inherit no locks, descriptors or keys of t
 pipe that no other process can read.
 """
 
-import logging
 import multiprocessing
 import os
 import signal
@@ -18,6 +17,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, NamedTuple, TypeVar
 
+from site_node.node.log_codes import log_codes_only
 from site_node.node.workers import TRIES
 
 T = TypeVar("T")
@@ -157,6 +157,6 @@ def _end_with_owner() -> None:
 
 
 def be_quiet() -> None:
-    """Silence warnings and logs of libraries in this worker: they may quote values."""
+    """Silence warnings and logs of libraries in this worker, which may quote values, and log as its owner does."""
     warnings.simplefilter("ignore")
-    logging.getLogger("pydicom").disabled = True
+    log_codes_only()

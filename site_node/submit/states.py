@@ -10,6 +10,7 @@ from shared.crypto.signing import VerifyKey
 from shared.errors.base import RicordError
 from shared.errors.trust import SignatureInvalid
 from shared.ids import Sha256, Uid
+from shared.logs import about
 from shared.proto.ricord.v1 import submission_pb2 as pb
 from shared.submission_state import DECIDED, Decision, SubmissionState
 from shared.wire import from_signed
@@ -41,7 +42,7 @@ class StatesWatch:
             fetch_states(home, ledger, membership)
             withdraw_pending(home, ledger, membership)
         except RicordError as error:
-            log.warning("states.problem", code=error.code)
+            log.warning("states.problem", **about(error))
 
 
 def fetch_states(home: SiteHome, ledger: Ledger, membership: Membership) -> None:
