@@ -1,18 +1,25 @@
 """A PACS or a caller that stops in the middle blocks nobody."""
 
 import socket
+import ssl
 import struct
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import Mock, call
 
 import pytest
 
+from shared.errors.storage import DiskFull
 from shared.errors.transport import TransportError
+from site_node.network import scp
 from site_node.network.arrivals import Arrivals
 from site_node.network.query_retrieve import Pacs
 from site_node.network.scp import serving
+from site_node.network.upper_layer import wait_at_most
 from site_node.settings.dimse import PacsSettings, ScpSettings
 from tests.factories.pacs import key_of
 from tests.factories.ports import free_port
@@ -76,3 +83,37 @@ def test_who_sends_drop_by_drop_is_let_go(tmp_path: Path, monkeypatch: pytest.Mo
         while time.monotonic() < until and is_open(client):
             time.sleep(0.05)
         assert time.monotonic() < until
+
+
+def test_a_plain_socket_stays_blocking_and_a_tls_one_does_not() -> None:
+    """A plain one is limited in the kernel, for what pynetdicom reads whole; of TLS a whole record is limited."""
+    here, there = socket.socketpair()
+    with here, there:
+        wait_at_most(here, 2.5)
+        assert here.gettimeout() is None
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            assert struct.unpack("ll", here.getsockopt(socket.SOL_SOCKET, option, 16)) == (2, 500_000)
+    tls = Mock(spec=ssl.SSLSocket)
+    wait_at_most(tls, 2.5)
+    assert tls.mock_calls == [call.settimeout(2.5)]
+
+
+@pytest.mark.parametrize(
+    ("error", "event"), [(OSError(5, "I/O"), "scp.not_kept"), (DiskFull(folder="x"), "scp.disk_full")]
+)
+def test_what_could_not_be_kept_is_answered_and_logged(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, event: str
+) -> None:
+    """By its code alone; the sender keeps the image (PS3.4 table B.2-1)."""
+    log, request = (
+        Mock(),
+        SimpleNamespace(
+            AffectedSOPClassUID="1.2", AffectedSOPInstanceUID="1.2.3", DataSet=SimpleNamespace(getvalue=lambda: b"")
+        ),
+    )
+    for name, change in {"log": log, "study_uid_of": lambda *_: "1.9", "part10": lambda *_: b"content"}.items():
+        monkeypatch.setattr(scp, name, change)
+    context = SimpleNamespace(transfer_syntax="1.2.840.10008.1.2")
+    stored: Any = SimpleNamespace(request=request, context=context)
+    assert scp.handle_store(stored, Mock(store=Mock(side_effect=error))) >> 8 == 0xA7
+    assert [entry.args for entry in log.error.mock_calls] == [(event,)]

@@ -260,8 +260,10 @@ def test_a_password_or_a_token_is_read_from_a_file_of_ours_only(tmp_path: Path) 
         secret.write_text("two\nlines")
         with pytest.raises(PacsFailed, match="key-file-invalid"):
             pacs.echo()
-        with pytest.raises(KeyFileInvalid):
-            asking(fake.url, tmp_path, token_file=secret)
+        for text in ("two\nlines", "two words", "t\u00f6ken", ""):
+            secret.write_text(text)
+            with pytest.raises(KeyFileInvalid):
+                asking(fake.url, tmp_path, token_file=secret)
         secret.chmod(0o640)
         with pytest.raises(KeyFileOpen):
             asking(fake.url, tmp_path, token_file=secret)

@@ -13,7 +13,7 @@ from shared.errors.transport import PacsRefused, PacsUnreachable
 from site_node.network import presentation_contexts
 from site_node.network.arrivals import Arrivals
 from site_node.network.scp import serving
-from site_node.network.store_scu import SendOutcome, list_files, send
+from site_node.network.store_scu import DicomFile, SendList, SendOutcome, list_files, report_of, send
 from site_node.network.tls import client_context, server_context
 from site_node.settings.dimse import ScpSettings, SendSettings, TlsSettings
 from tests.factories.dicom import make_ct, write_file
@@ -165,3 +165,11 @@ def test_more_kinds_than_one_association_can_name(
     monkeypatch.setattr("site_node.network.store_scu._MOST_CONTEXTS", 1)
     with pacs(tmp_path / "pacs") as settings:
         assert len(sends(source, settings).sent) == SLICES + 1
+
+
+def test_what_is_shown_of_a_list_names_no_file() -> None:
+    """A file's name may be a patient's."""
+    file = Path("Doe_Jane.dcm")
+    listed = SendList(files=(DicomFile(file, ("1.2", "1.2.3")),), unreadable=(file,), others=1)
+    outcome = SendOutcome(sent=frozenset({file}), failed={file: "unreadable"})
+    assert "Doe" not in f"{listed}{outcome}{report_of(listed, outcome)}"

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors.transport import PacsFailed
+from site_node.network import multipart
 from site_node.network.multipart import read_parts
 from tests.factories.dicomweb import BOUNDARY, MULTIPART, multipart_answer
 
@@ -61,3 +62,11 @@ def test_what_is_no_multipart_is_refused(content_type: str) -> None:
 def test_a_boundary_may_be_quoted_and_stand_anywhere(boundary: str) -> None:
     kind = f'Multipart/Related;boundary={boundary}; type="application/dicom"'
     assert list(read_parts(kind, pieces(multipart_answer(b"x").body, 7))) == [b"x"]
+
+
+def test_a_part_is_no_longer_than_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One without an end is not read for ever."""
+    monkeypatch.setattr(multipart, "_LONGEST_PART", 1000)
+    assert list(read_parts(MULTIPART, pieces(multipart_answer(bytes(900)).body, 50))) == [bytes(900)]
+    with pytest.raises(PacsFailed, match="larger"):
+        list(read_parts(MULTIPART, pieces(multipart_answer(bytes(1100)).body, 50)))
