@@ -13,6 +13,7 @@ from shared.errors.transport import CoordinatorUnreachable
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
 from site_node.node.pipeline import Pipeline
+from site_node.node.sending import Sending
 from site_node.study import Sealed, Submitted
 from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study
 
@@ -108,3 +109,23 @@ def test_what_was_under_way_when_the_pass_broke_off_is_not_sent_again(
     Pipeline(home, ledger, stages, at_once=4).run()
     assert set(states(ledger).values()) == {State.SUBMITTED}
     assert len(list((tmp_path / "submitted").iterdir())) == len(NAMES)
+
+
+def test_nothing_is_under_way_after_the_end() -> None:
+    """However the block ended: what was begun is heard of by the coordinator before the home's lock is free."""
+    release, ended = threading.Event(), list[str]()
+
+    def slow() -> Submitted:
+        release.wait(60)
+        ended.append("sent")
+        raise CoordinatorUnreachable(address="nowhere:1")
+
+    def broken_off() -> None:
+        with Sending(2) as sending:
+            sending.start(key_of("good-1"), slow)
+            threading.Timer(0.05, release.set).start()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        broken_off()
+    assert ended == ["sent"]
