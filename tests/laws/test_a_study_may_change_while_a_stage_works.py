@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from shared.errors.settings import HomeBusy
 from shared.ids import StudyKey
 from site_node.home.folder import SiteHome
-from site_node.home.ledger import Ledger, State
+from site_node.home.ledger import Ledger, State, StudyChanged
 from site_node.home.records import Records
 from site_node.node.intake import enter_reception
 from site_node.node.pipeline import Pipeline
 from site_node.receive.folder import Reception
 from site_node.study import Received
-from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study
+from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study, reason
 
 STAGES = ("screen", "deidentify", "inspect", "validate", "seal", "submit")
 KEY = key_of("good")
@@ -91,6 +91,21 @@ def test_a_person_decides_while_the_screen_works(template: SiteHome, tmp_path: P
     assert ledger.study(key_of("review")).state is State.SUBMITTED
     ledger.close()
     other.close()
+
+
+def test_a_study_that_a_person_moved_does_not_begin_again(template: SiteHome, tmp_path: Path) -> None:
+    """Though what it was de-identified by is no longer in force: the decision counts."""
+    home = SiteHome(tmp_path / "home")
+    shutil.copytree(template.folder, home.folder)
+    with closing(Ledger(home.ledger)) as ledger:
+        enter(home, ledger, make_study(home, "good"))
+        pipeline = Pipeline(home, ledger, make_stages(home, tmp_path / "submitted"))
+        before = ledger.study(KEY)
+        ledger.advance(KEY, State.EXCLUDED, reasons=(reason("rejected-in-review"),))
+        with pytest.raises(StudyChanged):
+            pipeline._begin_again(before)
+        assert ledger.study(KEY).state is State.EXCLUDED
+        assert pipeline._begin_again(ledger.study(KEY)) is ledger.study(KEY).state is State.RECEIVED
 
 
 def test_originals_stay_while_somebody_receives(template: SiteHome, tmp_path: Path) -> None:
