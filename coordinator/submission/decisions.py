@@ -8,7 +8,7 @@ from shared.crypto.signing import VerifyKey
 from shared.errors.inputs import SubmissionTransitionInvalid
 from shared.errors.trust import SignatureInvalid
 from shared.signed import Signed
-from shared.submission_state import DECIDED, Decision, SubmissionState, check_next
+from shared.submission_state import DECIDED, Decision, check_next
 
 _WHAT = "the decision"
 
@@ -31,7 +31,7 @@ class DecisionService:
             row = named_submission(work, decision.submission, curator=curator)
             if row.decision == signed:
                 return
-            if decision.state not in DECIDED or row.state is SubmissionState.WITHDRAWN:
+            if decision.state not in DECIDED:
                 raise SubmissionTransitionInvalid(state=row.state, wanted=decision.state)
             check_next(row.state, decision.state)
             uri = self._identity.uri(Role.CURATOR, curator)

@@ -27,7 +27,7 @@ from hypothesis import Phase, settings
 NOT_LOADED = "the modules do not load"
 _OURS = {"site_node", "coordinator", "shared", "tests"}
 _MEMORY = 8 << 30  # bytes; a change may make a loop endless
-_SLOWER_TWIN = "[postgresql"  # the law runs on SQLite, too, which needs no server in each fork
+_SLOWER_TWINS = "[postgresql", "-bucket"  # such a law runs on SQLite and over a folder, too: no server in each fork
 _OPTIONS = [
     "-q",
     "-p",
@@ -86,7 +86,7 @@ class _Timed:
         self._coverage = coverage
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:] = [item for item in items if _SLOWER_TWIN not in item.nodeid]
+        items[:] = [item for item in items if not any(twin in item.nodeid for twin in _SLOWER_TWINS)]
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self._coverage.switch_context(nodeid)

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from coordinator.curation.keys import load_curator_keys
 from coordinator.curation.membership import CuratorHome
 from coordinator.store.ciphertext import CiphertextStore
+from coordinator.store.records import Rotation
 from coordinator.store.sql import SqlStore
 from coordinator.submission.decisions import DecisionService
 from coordinator.submission.service import SubmissionService
+from shared.crypto.pki import Role
 from shared.crypto.signing import SigningKey
 from shared.errors.inputs import NotFound, SubmissionTransitionInvalid
 from shared.errors.trust import SignatureInvalid
@@ -111,6 +113,32 @@ def test_only_its_curator_decides(
         row = reading.submission(submission)
     assert row is not None
     assert (row.state, row.decision) == (RECEIVED, None)
+
+
+def test_what_a_curator_signed_with_a_former_key_counts(
+    store: SqlStore, decisions: DecisionService, submit: Submit, key: SigningKey
+) -> None:
+    """A decision that was on its way while its curator changed its keys is that curator's still."""
+    submission, now, following = submit(), datetime.now(UTC), SigningKey.generate()
+    with store.begin() as work:
+        member = work.member(Role.CURATOR, "curator")
+        assert member is not None
+        assert member.recipient is not None
+        former = signed(key, submission, RECEIVED)
+        work.add_rotation(
+            Rotation(
+                name="curator", verify_key=member.verify_key, recipient=member.recipient, signed=former, rotated_at=now
+            )
+        )
+        work.put_member(member.model_copy(update={"verify_key": following.public.text}))
+    try:
+        for signer, state in ((key, QUARANTINED), (following, ACCEPTED), (key, REJECTED)):
+            decisions.decide("curator", signed(signer, submission, state))
+        with pytest.raises(SignatureInvalid):
+            decisions.decide("curator", signed(SigningKey.generate(), submission, ACCEPTED))
+    finally:
+        with store.begin() as work:
+            work.put_member(member)
 
 
 @pytest.mark.parametrize("reasons", [("x" * 101,), ("",), ("two\nlines",), ("\x1b[2J",), ("x",) * 6])

@@ -8,6 +8,7 @@ from coordinator.store import tables
 from coordinator.store.sql import SqlStore
 from coordinator.submission.lists import SubmissionLists
 from coordinator.submission.service import SubmissionService
+from shared.errors.inputs import InvalidIdentifier
 from shared.errors.trust import SignatureInvalid
 from shared.ids import Sha256
 from shared.proto.ricord.v1 import submission_pb2
@@ -38,6 +39,20 @@ def test_no_number_is_taken_that_a_list_cannot_hold(
     signed = of_manifest(sealed_bytes(site, membership, 9, **changes).manifest)
     with pytest.raises(SignatureInvalid):
         service.offset(membership.site_id, signed)
+
+
+def test_a_curator_names_a_site_by_its_number_and_a_coordinator_as_people_do(
+    federation: Federation, store: SqlStore, member: tuple[SiteHome, Membership]
+) -> None:
+    """Curators know no hospital's name, and learn from no answer that there is one."""
+    lists, name, site_id = SubmissionLists(store), "Submitting Hospital", member[1].site_id
+    pages = [
+        lists.page(site=site, curator=curator, after=0, limit=0)
+        for site, curator in ((name, None), (site_id, None), (site_id, "curator"))
+    ]
+    assert pages[0] == pages[1] == pages[2]
+    with pytest.raises(InvalidIdentifier):
+        lists.page(site=name, curator="curator", after=0, limit=0)
 
 
 @pytest.mark.parametrize("ciphertexts", ["folder"], indirect=True)  # rows are asked, wherever the ciphertext is

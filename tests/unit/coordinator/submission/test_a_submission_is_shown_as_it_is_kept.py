@@ -187,6 +187,8 @@ def test_a_row_is_whole_in_every_list(
     last = servicer.ListSubmissions(pb.ListSubmissionsRequest(by_change=True), caller).submissions[-1]
     assert (last.id, last.state, from_signed(last.decision)) == (row.id, pb.SUBMISSION_STATE_REJECTED, decision)
     assert last.changed > row.changed
+    numbers = [each.number for each in SubmissionLists(store).page(site="", curator=None, after=0, limit=0).rows]
+    assert numbers == sorted(numbers)
 
 
 def test_what_is_missing_and_what_came_twice_is_said(servicer: SubmissionServicer, federation: Federation) -> None:
@@ -203,6 +205,10 @@ def test_what_is_missing_and_what_came_twice_is_said(servicer: SubmissionService
         repeats += [(repeat.sequence, repeat.count) for repeat in page.repeats]
         after, pages = page.next, pages + 1
     assert (gaps, repeats, pages) == ([(3, 4), (6, 6)], [(2, 2), (7, 3)], 3)
+    silent = pb.ListSequenceFaultsRequest(site_id=federation.site("Silent Hospital")[1].site_id)
+    assert servicer.ListSequenceFaults(silent, OPERATOR) == pb.ListSequenceFaultsResponse()
+    everybody = servicer.ListSequenceFaults(pb.ListSequenceFaultsRequest(), OPERATOR)
+    assert {(gap.site_id, gap.first) for gap in everybody.gaps} >= {(site[1].site_id, 3), (site[1].site_id, 6)}
     with pytest.raises(InvalidArgument):
         servicer.ListSequenceFaults(pb.ListSequenceFaultsRequest(after="7"), OPERATOR)
 

@@ -37,6 +37,36 @@ def test_a_stream_that_ends_is_not_cancelled() -> None:
         assert not cancelled.wait(0.2)
 
 
+@pytest.mark.parametrize(("seconds", "late"), [(60.0, False), (-1.0, True)])
+def test_a_stream_that_waits_is_cancelled_when_it_is_late(seconds: float, *, late: bool) -> None:
+    """Not before, however often somebody looks; and once."""
+    idle, cancelled = IdleWatch(seconds), list[None]()
+
+    def parts() -> Iterator[int]:
+        for _ in range(3):
+            idle.cancel()
+        yield 1
+
+    assert list(idle.watched(parts(), lambda: cancelled.append(None))) == [1]
+    assert bool(cancelled) is late
+    assert len(cancelled) <= 1
+
+
+def test_nobody_looks_at_streams_after_the_block() -> None:
+    """A look that has begun ends before it does."""
+    begun, ended = threading.Event(), threading.Event()
+
+    class Slow(IdleWatch):
+        def cancel(self) -> None:
+            begun.set()
+            time.sleep(0.1)
+            ended.set()
+
+    with watching(Slow(0.01)):
+        assert begun.wait(60)
+    assert ended.is_set()
+
+
 @pytest.mark.parametrize("size", [0, 5, 9, 10])
 def test_a_fetch_stops_where_the_manifest_says(tmp_path: Path, size: int) -> None:
     """However much a coordinator sends, no more than the signed size lies on the curator's disk."""

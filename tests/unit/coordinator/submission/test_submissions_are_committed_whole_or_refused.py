@@ -22,7 +22,7 @@ from coordinator.submission.lists import SubmissionLists
 from coordinator.submission.lookup import blob_name
 from coordinator.submission.service import SubmissionService
 from shared.crypto.pki import Role
-from shared.errors.agreements import AgreementNotExecuted
+from shared.errors.agreements import AgreementNotExecuted, AgreementSuperseded
 from shared.errors.base import RicordError
 from shared.errors.inputs import NotFound
 from shared.errors.studies import ManifestInvalid, SealedFileInvalid
@@ -206,6 +206,23 @@ def test_nothing_is_taken_outside_the_agreement(
         service.offset(membership.site_id, signed)
 
 
+@pytest.mark.parametrize("ciphertexts", ["folder"], indirect=True)  # refused before any is read
+def test_what_was_sealed_under_a_replaced_version_is_sealed_again(
+    service: SubmissionService, store: SqlStore, member: tuple[SiteHome, Membership]
+) -> None:
+    """That is no fault of it; a version of another agreement is one."""
+    site, membership = member
+    older = sealed_bytes(site, membership, 9).manifest.manifest
+    other = older.model_copy(update={"agreement": AgreementId("A-ffffffffffff")})
+    with store.read() as reading:
+        terms = service._claims.terms(reading, membership.agreement)
+        service._claims.check(reading, membership.site_id, older, terms)
+        terms = terms.model_copy(update={"version": terms.version + 1})
+        for manifest, kind in ((older, AgreementSuperseded), (other, ManifestInvalid)):
+            with pytest.raises(kind):
+                service._claims.check(reading, membership.site_id, manifest, terms)
+
+
 @pytest.mark.slow
 @given(data=st.data())
 def test_a_changed_manifest_is_refused(
@@ -268,6 +285,9 @@ def test_only_the_agreements_curator_fetches(
     assert isinstance(receipt, Signed)
     key = receipt.verified(membership.coordinator_key, Receipt, what="the receipt").submission
     fetched, parts = service.fetch("curator", key)
+    with store.read() as reading:
+        [event] = reading.events(after=reading.log_size() - 1, limit=1)
+    assert (event.actor.rpartition("/")[2], event.action, event.object) == ("curator", "study fetched", key)
     assert b"".join(parts) == data
     assert fetched.row.manifest == signed
     with pytest.raises(RoleNotAllowed):

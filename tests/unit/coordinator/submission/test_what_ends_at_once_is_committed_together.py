@@ -174,6 +174,22 @@ def test_nobody_has_a_receipt_of_what_was_not_committed(
         assert isinstance(outcome, Signed)
 
 
+def test_a_defect_of_one_alone_is_met_once(
+    service: SubmissionService, member: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else can be to blame, so it is not tried again."""
+    tries = list[None]()
+
+    def failing(*_: object) -> Signed:
+        tries.append(None)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(service._commits, "_add", failing)
+    with pytest.raises(ZeroDivisionError):
+        _receive(service, make_study(member))
+    assert len(tries) == 1
+
+
 def test_a_defect_of_one_costs_no_other(
     service: SubmissionService, member: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,7 @@
 """A withdrawal ends with its receipts, wherever it was cut short; what was withdrawn comes again only if allowed."""
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -7,22 +9,25 @@ from typing import Any
 
 import pytest
 
+from coordinator.curation.keys import load_curator_keys
+from coordinator.curation.membership import CuratorHome
 from coordinator.store.ciphertext import CiphertextStore
 from coordinator.store.records import Submission
 from coordinator.store.sql import SqlStore
 from coordinator.store.work import SqlWork
 from coordinator.submission.lookup import blob_name
 from coordinator.submission.service import SubmissionService
-from coordinator.submission.withdrawals import WithdrawalService
+from coordinator.submission.withdrawals import WithdrawalService, finishing
 from shared.agreement import State
 from shared.crypto.pki import Peer, Role
 from shared.errors.agreements import AgreementNotExecuted, SubmissionWithdrawn
 from shared.errors.inputs import InvalidArgument, NotFound
+from shared.errors.transport import StoreUnreachable
 from shared.errors.trust import RoleNotAllowed
 from shared.ids import Sha256
 from shared.signed import Signed, of_manifest
 from shared.submission_state import SubmissionState
-from shared.withdrawal import Deletion
+from shared.withdrawal import Deletion, Purge
 from site_node.home.folder import SiteHome
 from site_node.membership.record import Membership
 from site_node.study import Sealed
@@ -189,6 +194,79 @@ def test_images_are_withdrawn_and_the_rest_comes_again(
     assert row_of(store, second).state is SubmissionState.RECEIVED
     with pytest.raises(InvalidArgument):
         withdrawals.withdraw(site, [submission, second], ["1.2.3"])
+
+
+def test_what_was_left_undone_is_finished_again_and_again(
+    withdrawals: WithdrawalService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once and each time after, also where the store was away before; and not after the block."""
+    calls, ended, enough = list[None](), list[None](), threading.Event()
+
+    def finish_all() -> int:
+        calls.append(None)
+        if len(calls) == 3:
+            enough.set()
+            time.sleep(0.1)
+        ended.append(None)
+        raise StoreUnreachable(kind="a database", setting="database")
+
+    monkeypatch.setattr(withdrawals, "finish_all", finish_all)
+    monkeypatch.setattr("coordinator.submission.withdrawals._EVERY_SECONDS", 0.01)
+    with finishing(withdrawals):
+        assert enough.wait(60)
+    assert len(ended) == len(calls)
+
+
+def test_each_of_several_has_its_own_receipts(
+    store: SqlStore,
+    service: SubmissionService,
+    withdrawals: WithdrawalService,
+    member: tuple[SiteHome, Membership],
+    *,
+    site: Peer,
+    federation: Federation,
+) -> None:
+    """Withdrawn in one request, finished once more, and purged one by one."""
+    submissions = [send(service, sealed_bytes(*member, 9)) for _ in range(3)]
+    receipts = withdrawals.withdraw(site, submissions)
+    key = withdrawals._identity.signing_key.public
+    assert [receipt.verified(key, Deletion, what="").submission for receipt in receipts] == submissions
+    rows = withdrawals.page(site, after=0).rows[-3:]
+    with store.read() as reading:
+        events = reading.log_size()
+    assert [withdrawals._finish(row.model_copy(update={"deletion": None})) for row in rows] == receipts
+    signing = load_curator_keys(CuratorHome(federation.folder / "curator-curator").keys).signing
+    for row in reversed(rows):
+        purge = Purge(number=row.number, submission=row.submission, purged_at=row.withdrawn_at)
+        withdrawals.note_purge("curator", Signed.by(signing, purge))
+    with store.read() as reading:
+        assert [event.object for event in reading.events(after=events)] == submissions[::-1]
+
+
+def test_of_what_both_sides_withdrew_neither_allows_the_others(
+    service: SubmissionService, withdrawals: WithdrawalService, member: tuple[SiteHome, Membership], site: Peer
+) -> None:
+    """The site some images, then the coordinators all of it."""
+    submission = send(service, sealed_bytes(*member, 9))
+    withdrawals.withdraw(site, [submission], ["1.2.3"])
+    withdrawals.withdraw(OPERATOR, [submission])
+    for peer in (site, OPERATOR):
+        with pytest.raises(RoleNotAllowed):
+            withdrawals.allow(peer, submission)
+
+
+def test_what_was_withdrawn_before_says_nothing_new(
+    service: SubmissionService, withdrawals: WithdrawalService, member: tuple[SiteHome, Membership], site: Peer
+) -> None:
+    """Images of an earlier withdrawal, or after the whole study: the same receipt; one image more is another."""
+    submission, receipts = send(service, sealed_bytes(*member, 9)), list[Signed]()
+    for instances, new in (
+        (("1.2.3", "1.2.4"), True), (("1.2.4", "1.2.3"), False), (("1.2.3",), False), (("1.2.3", "1.2.5"), True),
+        (("1.2.3", "1.2.4", "1.2.5"), True), ((), True), ((), False), (("1.2.6",), False),
+    ):  # fmt: skip
+        [receipt] = withdrawals.withdraw(site, [submission], instances)
+        assert (receipt not in receipts) is new
+        receipts.append(receipt)
 
 
 def test_a_site_withdraws_its_own_only(

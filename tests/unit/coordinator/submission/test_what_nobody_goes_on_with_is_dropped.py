@@ -8,9 +8,11 @@ import pytest
 from coordinator.store.ciphertext import CiphertextStore
 from coordinator.store.records import Upload
 from coordinator.store.sql import SqlStore
-from coordinator.submission.service import DEFAULT_LIMITS, SubmissionService
+from coordinator.submission.lookup import blob_name
+from coordinator.submission.service import DEFAULT_LIMITS, Limits, SubmissionService
+from shared.errors.storage import DiskFull
 from shared.ids import Sha256, SiteId
-from shared.signed import of_manifest
+from shared.signed import Signed, of_manifest
 from site_node.home.folder import SiteHome
 from site_node.membership.record import Membership
 from tests.factories.ciphertexts import open_ciphertexts
@@ -29,6 +31,35 @@ def ciphertexts(tmp_path: Path) -> CiphertextStore:
 def test_a_study_and_a_sites_uploads_are_bounded() -> None:
     """By 64 and 128 GiB, unless a coordinator says otherwise."""
     assert (DEFAULT_LIMITS.study, DEFAULT_LIMITS.unfinished) == (2**36, 2**37)
+
+
+@pytest.mark.parametrize(("limit", "fits"), [(18, True), (17, False)])
+def test_a_site_may_fill_what_it_has(
+    federation: Federation,
+    store: SqlStore,
+    ciphertexts: CiphertextStore,
+    member: tuple[SiteHome, Membership],
+    *,
+    limit: int,
+    fits: bool,
+) -> None:
+    """To the last byte, together with its other unfinished uploads."""
+    service = SubmissionService(store, ciphertexts, federation.identity, limits=Limits(unfinished=limit))
+    first, second = (sealed_bytes(*member, 9) for _ in range(2))
+    with store.begin() as work:
+        for upload in work.uploads(member[1].site_id):
+            work.delete_upload(upload.name)
+    with ciphertexts.open_partial(blob_name(first.manifest.manifest)) as partial:
+        list(partial.write([first.ciphertext.read_bytes()]))
+    with store.begin() as work:
+        now = datetime.now(UTC)
+        work.put_upload(Upload(name=blob_name(first.manifest.manifest), site_id=member[1].site_id, continued_at=now))
+    sending = service.receive(member[1].site_id, of_manifest(second.manifest), 0, [second.ciphertext.read_bytes()])
+    if fits:
+        assert isinstance([*sending][-1], Signed)
+    else:
+        with pytest.raises(DiskFull):
+            list(sending)
 
 
 def test_everybodys_are_looked_at_once_an_hour(
