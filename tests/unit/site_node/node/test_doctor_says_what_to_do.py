@@ -3,16 +3,21 @@
 import errno
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from shared.crypto.keys import load_secret
+from shared.errors.agreements import AgreementTerminated
+from shared.errors.base import RicordError
+from shared.errors.transport import CoordinatorUnreachable
 from shared.examination import Health
 from site_node.federate.policy import POLICY_FILE, write_default_policy
 from site_node.home.folder import SiteHome, init_home
-from site_node.home.ledger import Ledger
+from site_node.home.ledger import Ledger, State
 from site_node.home.secret import check_secret
 from site_node.membership.proof import ask
 from site_node.membership.record import load_membership
@@ -21,6 +26,7 @@ from site_node.node import doctor
 from site_node.node.doctor import examine
 from site_node.pixels.client import PixelChecker
 from tests.factories.federation import Federation, running_federation
+from tests.factories.pipeline import key_of
 
 PARTS = {"settings", "keys", "clock", "disk", "OCR", "PACS", "coordinator", "certificate", "agreement", "sending"}
 PARTS |= {"witness"}
@@ -159,3 +165,30 @@ def test_a_suspended_agreement_and_a_coordinator_that_is_away(tmp_path: Path, mo
     away = problems(site)
     assert "No coordinator answers" in away["coordinator"]
     assert "agreement" not in away
+
+
+def test_a_home_is_examined_while_its_node_runs(home: SiteHome) -> None:
+    """Nothing of it is changed, so nothing needs to wait."""
+    with home.writing():
+        assert {part.part for part in examine(home, datetime.now(UTC))} >= PARTS
+
+
+@pytest.mark.parametrize(
+    ("error", "health", "words"),
+    [
+        (None, Health.NOTE, "1 sealed study waits. Next: "),
+        (CoordinatorUnreachable(address="centre"), Health.NOTE, "1 sealed study waits; since 2026-05-01 12:00 UTC"),
+        (AgreementTerminated(), Health.PROBLEM, "1 sealed study waits; since 2026-05-01 12:00 UTC"),
+    ],
+)
+def test_what_is_sealed_and_waits_says_why(
+    home: SiteHome, monkeypatch: pytest.MonkeyPatch, error: RicordError | None, health: Health, words: str
+) -> None:
+    """A coordinator that is away may come back; what it refuses needs a person."""
+    with closing(Ledger(home.ledger)) as ledger:
+        ledger.add_study(key_of("sealed"), (), state=State.SEALED)
+    obstacle = error and SimpleNamespace(error=error, since=datetime(2026, 5, 1, 12, tzinfo=UTC))
+    monkeypatch.setattr(doctor, "kept_obstacle", lambda _: obstacle)
+    (sending,) = (part for part in examine(home, datetime.now(UTC)) if part.part == "sending")
+    assert sending.health is health
+    assert sending.sentence.startswith(words)

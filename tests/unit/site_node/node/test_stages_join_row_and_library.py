@@ -1,15 +1,25 @@
 """The clinical row of a study, and the library's record of it."""
 
 import csv
+from contextlib import closing
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pydicom
+import pytest
 
+from shared.agreement import AgreementTerms, Mode
+from shared.ids import Sha256
 from shared.protocol.loader import load_protocol
 from site_node.clinical.sheet import read_sheet
+from site_node.home.ledger import Ledger
 from site_node.home.library import add_study, load_library
-from site_node.node.composition import library_record, row_for
+from site_node.membership.record import Membership
+from site_node.node.composition import SiteStages, library_record, row_for
+from site_node.settings.site import SiteSettings
 from site_node.study import NoRowReason
+from tests.factories.pipeline import make_home
 from tests.factories.studies import make_study
 from tests.factories.validated import make_validated
 
@@ -47,3 +57,37 @@ def test_the_librarys_record_agrees_with_its_files(tmp_path: Path) -> None:
     assert record.modalities == tuple(sorted({dataset.Modality for dataset in datasets}))
     assert sum(series.instance_count for series in record.series) == len(datasets)
     assert record.study_date == str(datasets[0].get("StudyDate", ""))
+
+
+WHOLE = {"screen", "deidentify", "inspect", "validate", "add_to_library", "seal", "submit"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "terms", "missing"),
+    [
+        ({}, {}, set[str]()),
+        ({"library": False}, {}, {"add_to_library"}),
+        ({"pixel_check": False}, {}, {"inspect"}),
+        ({}, {"modes": (Mode.TRAINING,)}, {"seal", "submit"}),
+        ({}, {"protocol_digest": Sha256("b" * 64)}, WHOLE - {"screen", "submit"}),
+        ({}, {"protocol_digest": Sha256("b" * 64), "modes": ()}, WHOLE - {"screen"}),
+        ({}, None, WHOLE - {"screen"}),
+    ],
+)
+def test_agreement_and_settings_open_the_stages(
+    tmp_path: Path, settings: dict[str, bool], terms: dict[str, Any] | None, missing: set[str]
+) -> None:
+    """Before enrolment the screen alone; under an edition that was not agreed only what is sealed goes on."""
+    home = make_home(tmp_path / "home")
+    signed: dict[str, Any] = {
+        "protocol": "ricord", "protocol_digest": load_protocol().digest, "editions": None, "version": 1,
+        "modes": (Mode.SUBMIT,),
+    } | (terms or {})  # fmt: skip
+    member: dict[str, Any] = {"terms": AgreementTerms.model_construct(**signed)}
+    membership = None if terms is None else Membership.model_construct(**member)
+    with closing(Ledger(home.ledger)) as ledger:
+        site = SiteStages(home, SiteSettings.model_validate({"name": "Hospital", **settings}), ledger, membership)
+        stages = site.available(Mock(), Mock())
+    assert {name for name in WHOLE if getattr(stages, name) is not None} == WHOLE - missing
+    is_agreed = terms is None or "protocol_digest" not in terms
+    assert (stages.obstacle() is None) == is_agreed

@@ -33,16 +33,18 @@ NOW = datetime(2024, 1, 1, tzinfo=UTC)
 class Processes:
     """In place of worker processes: says how many run, and hands back what it is given."""
 
-    running = 0
+    running = engines = 0
 
     def __init__(self, count: int, _preload: str, _halted: Callable[[], bool]) -> None:
         Processes.running = count
+        Processes.engines += 1
 
     def run(self, _work: object, keys: Sequence[StudyKey]) -> Iterator[tuple[StudyKey, None]]:
         return ((key, None) for key in keys)
 
     def close(self) -> None:
         Processes.running = 0
+        Processes.engines -= 1
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -119,7 +121,7 @@ def test_workers_stay_for_small_work_and_are_more_for_more() -> None:
     with closing(Crew()) as standing:
         for node, count in ((waiting(1), 0), (some, 2), (waiting(1), 2), (many, CORES), (some, CORES)):
             assert (standing.workers(node, State.SEALED) is not None) == bool(count)
-            assert Processes.running == count
+            assert (Processes.running, Processes.engines) == (count, int(count > 0))
         standing.close()
         assert standing.workers(waiting(1), State.SEALED) is None
         assert Processes.running == 0
