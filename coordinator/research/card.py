@@ -10,7 +10,7 @@ from coordinator.federation.figures import Interval
 from coordinator.federation.results import ModelTest, SiteTest, TrainingResult
 from shared.counts import counted
 from shared.errors.federation import PlanInvalid
-from shared.federation.plan import Plan, TrainingTask
+from shared.federation.plan import CT, Plan, TrainingTask
 
 NOT_SHOWN = "not shown"
 _UNTESTED = "The plan had no test: there is no figure that the choice of the model had no part in."
@@ -50,7 +50,9 @@ def _about(plan: Plan, task: TrainingTask, result: TrainingResult, *, simulated:
     yield "file", f"`{result.model}`, SHA-256 `{result.model_sha256 or NOT_SHOWN}`"
     if result.stopped:
         yield "ended", result.stopped
-    yield "input", f"{task.image_size} x {task.image_size} pixels, one frontal radiograph, standardised by itself"
+    of_ct = f"{task.model_options.slices} slices of a CT study, in a lung window from -1350 to 150 HU"
+    images = of_ct if task.model == CT else "one frontal radiograph, standardised by itself"
+    yield "input", f"{task.image_size} x {task.image_size} pixels, {images}"
     yield "output", f"the logit of `{task.label}` being yes"
     yield "learned by", f"{task.strategy}, {len(result.rounds)} of {task.rounds} rounds, seed {task.seed}"
     yield "updates", "summed under masks; no site's own was seen" if task.masked else "each site's own was seen"

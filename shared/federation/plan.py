@@ -22,11 +22,13 @@ from shared.ids import RunId, Sha256, SiteId
 from shared.protocol.cohort import Table
 from shared.signed import Signed
 
-MODEL_NAMES = ("small-cnn",)  # shared.federation.models.registry holds the networks; a test compares them
+CT = "ct-slices"  # the one model that learns from CT, and not from radiographs
+MODEL_NAMES = ("small-cnn", CT)  # shared.federation.models.registry holds the networks; a test compares them
 MONAI_NAMES = ("monai:DenseNet121", "monai:SegResNet")
 _PACKAGE_MODEL = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*:[a-z0-9]+(-[a-z0-9]+)*")  # DISTRIBUTION:NAME
 LEAST_SITES = 3
 MOST_SITES = 2**10  # of a masked training; see shared.federation.averaging
+_MOST_PIXELS = 2**22  # of a batch of CT; training keeps some 200 bytes for each
 MOST_IMAGES = 2**18  # of a site that count in an average
 WAITING = timedelta(days=2)  # of a plan's life: for its turn, for sites that are absent, until a person resumes it
 
@@ -43,13 +45,15 @@ COMPARING = ("fedmedian", "fedtrimmedavg", "krum")  # strategies that look at si
 
 
 class ModelOptions(Frozen):
-    """Arguments of a network of MONAI's, within bounds; each only where the network has it."""
+    """Arguments of a network, within bounds; each only where the network has it."""
 
     dropout: float = Field(default=0.0, ge=0, le=0.9)
     filters: int = Field(default=8, ge=8, le=64, multiple_of=8)  # of the first layer
+    slices: int = Field(default=16, ge=4, le=64, exclude_if=lambda slices: slices == 16)  # of a CT study
+    pooling: Literal["mean", "max", "attention"] = Field(default="attention", exclude_if="attention".__eq__)
 
 
-MODEL_OPTIONS = {"monai:DenseNet121": {"dropout"}, "monai:SegResNet": {"dropout", "filters"}}
+MODEL_OPTIONS = {CT: {"slices", "pooling"}, "monai:DenseNet121": {"dropout"}, "monai:SegResNet": {"dropout", "filters"}}
 
 
 class EarlyStop(Frozen):
@@ -342,6 +346,10 @@ def _model_rules(task: TrainingTask) -> tuple[tuple[bool, str], ...]:
     return (
         (not shipped and _PACKAGE_MODEL.fullmatch(task.model) is None, "there is no model of that name"),
         (shipped == (task.package is not None), "`package` stands with the model of a package, and always there"),
+        (
+            task.model == CT and task.batch_size * task.model_options.slices * task.image_size**2 > _MOST_PIXELS,
+            "a batch of so many slices of that size is too large for a site's memory",
+        ),
         (bool(set(chosen) - MODEL_OPTIONS.get(task.model, set())), "that model has no such option"),
         *(_privacy_rules(task) if task.privacy is not None else ()),
     )
@@ -349,7 +357,7 @@ def _model_rules(task: TrainingTask) -> tuple[tuple[bool, str], ...]:
 
 def _privacy_rules(task: TrainingTask) -> tuple[tuple[bool, str], ...]:
     return (
-        (task.model not in MODEL_NAMES, "`privacy` is for the networks of this release only"),
+        (task.model != MODEL_NAMES[0], "`privacy` is for the model `small-cnn` only"),
         (task.norm == "batch", "batch norms mix patients, so there is no privacy with them"),
         (task.strategy == "fedprox", "`privacy` knows no proximal term"),
         (task.baseline, "a model of each site alone (`baseline`) would have no privacy"),

@@ -264,7 +264,8 @@ def count(message: Message, context: Context) -> Message:
 def _split(admitted: Admitted, task: TrainingTask) -> Split:
     """All test patients, where the model is another's."""
     elsewhere = admitted.plan.evaluated is not None
-    return load_split(admitted.site.library, admitted.load(), task, all_test=elsewhere)
+    most_bytes = (admitted.policy.max_task_mb << 20) // 3  # beside them the files, mapped, and what training needs
+    return load_split(admitted.site.library, admitted.load(), task, all_test=elsewhere, most_bytes=most_bytes)
 
 
 def _task(plan: Plan) -> TrainingTask:

@@ -1,4 +1,4 @@
-"""The library's frontal radiographs as arrays: the same deterministic normalisation at every site.
+"""The library's frontal radiographs (of a CT model, its CT: `volumes.py`) as arrays, normalised alike at every site.
 
 Each image is inverted when it is MONOCHROME1, clipped to its 1st and 99th percentile, averaged down to the task's size
 and standardised on its own to mean 0 and deviation 1, so that no scanner's gain is learned. Patients, not images, are
@@ -7,7 +7,6 @@ restart.
 """
 
 import hashlib
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,31 +16,20 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 import torch
-from pydicom.errors import InvalidDicomError
 from torch.nn.functional import adaptive_avg_pool2d
 
+from shared.errors.federation import RunRefused
 from shared.errors.studies import PixelsUnreadable
 from shared.federation.labels import class_of
-from shared.federation.plan import TrainingTask
+from shared.federation.plan import CT, TrainingTask
 from shared.ids import PatientPseudonym
-from site_node.federate.decoded import Decoded, DecodedImages
+from site_node.federate.decoded import UNREADABLE, Decoded, DecodedImages
 from site_node.federate.training import Samples
+from site_node.federate.volumes import read_volume
 from site_node.home.library import LibraryStudy
 
 MODALITIES = ("CR", "DX")
 _LATERAL = ("LL", "RL", "LAT", "LATERAL", "LLD", "RLD", "LLO", "RLO", "LPO", "RPO", "LAO", "RAO")  # (0018,5101)
-_UNREADABLE = (
-    InvalidDicomError,
-    OSError,
-    EOFError,
-    ValueError,
-    LookupError,
-    AttributeError,
-    TypeError,
-    NotImplementedError,
-    RuntimeError,
-    struct.error,
-)
 
 
 class Split(NamedTuple):
@@ -60,15 +48,25 @@ class Split(NamedTuple):
 class _Entry(NamedTuple):
     patient: PatientPseudonym
     label: int
-    image: npt.NDArray[np.float32]  # (size, size)
+    image: npt.NDArray[np.float32]  # (size, size), of CT (slices, size, size)
 
 
-def load_split(library: Path, studies: Sequence[LibraryStudy], task: TrainingTask, *, all_test: bool = False) -> Split:
-    """The studies' labelled frontal radiographs; one without the label or a readable radiograph is skipped.
+def load_split(
+    library: Path,
+    studies: Sequence[LibraryStudy],
+    task: TrainingTask,
+    *,
+    all_test: bool = False,
+    most_bytes: int | None = None,
+) -> Split:
+    """The studies' labelled frontal radiographs, or of a CT model their CT; others and unreadable ones are skipped.
 
-    With `all_test` every patient is a test patient: of a site that had no part in the training.
+    With `all_test` every patient is a test patient: of a site that had no part in the training. Raises `RunRefused`
+    where CT would take more than `most_bytes` of memory.
     """
     entries = tuple(_entries(library, studies, task))
+    if task.model == CT and most_bytes is not None and sum(entry.image.nbytes for entry in entries) > most_bytes:
+        raise RunRefused(problem=f"the CT of this site needs more than {most_bytes >> 20} MB of memory in that size")
     numbers = {patient: number for number, patient in enumerate(sorted({entry.patient for entry in entries}))}
     parts: dict[str, list[_Entry]] = {"training": [], "validation": [], "test": []}
     for entry in entries:
@@ -100,7 +98,7 @@ def read_frontal(file: Path) -> npt.NDArray[np.float32] | None:
             pixels = pixels[0]
         if int(dataset.get("SamplesPerPixel", 1) or 1) > 1:
             pixels = pixels.mean(axis=-1)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise PixelsUnreadable(type(error).__name__) from error
     if not pixels.size or not np.isfinite(pixels).all():
         raise PixelsUnreadable("no finite pixels")
@@ -109,18 +107,22 @@ def read_frontal(file: Path) -> npt.NDArray[np.float32] | None:
 
 
 def _entries(library: Path, studies: Sequence[LibraryStudy], task: TrainingTask) -> Iterator[_Entry]:
-    decoded = DecodedImages(library, task.image_size)
+    slices = task.model_options.slices if task.model == CT else None
+    decoded = DecodedImages(library, task.image_size, slices)
     decoded.forget_all_but(studies)
     for study in studies:
         label = class_of((study.clinical or {}).get(task.label, ""))
-        if label is None or not set(study.modalities) & set(MODALITIES):
+        if label is None or not set(study.modalities) & set(MODALITIES if slices is None else ("CT",)):
             continue
-        images = decoded.of(study, partial(_decode, library, task.image_size)).images
-        yield from (_Entry(study.patient, label, image) for image in images)
+        images = decoded.of(study, partial(_decode, library, task.image_size, slices)).images
+        samples = images if slices is None or not len(images) else images[None]
+        yield from (_Entry(study.patient, label, image) for image in samples)
 
 
-def _decode(library: Path, size: int, study: LibraryStudy) -> Decoded:
-    """A study's frontal radiographs; a file that cannot be read is counted, and ends no federated run."""
+def _decode(library: Path, size: int, slices: int | None, study: LibraryStudy) -> Decoded:
+    """A study's frontal radiographs, or its slices; a file that cannot be read is counted, and ends no run."""
+    if slices is not None:
+        return read_volume(library / study.study, study, size, slices)
     images, unreadable = [], 0
     for instance in study.instances:
         try:
@@ -141,9 +143,9 @@ def _part(patient: PatientPseudonym, task: TrainingTask) -> str:
 
 
 def _samples(entries: Sequence[_Entry], numbers: Mapping[PatientPseudonym, int], task: TrainingTask) -> Samples:
-    size = task.image_size
+    shape = (task.model_options.slices,) * (task.model == CT) + (task.image_size, task.image_size)
     return Samples(
-        images=np.stack([entry.image for entry in entries]) if entries else np.zeros((0, size, size), np.float32),
+        images=np.stack([entry.image for entry in entries]) if entries else np.zeros((0, *shape), np.float32),
         labels=np.array([entry.label for entry in entries], dtype=np.int64),
         patients=np.array([numbers[entry.patient] for entry in entries], dtype=np.int64),
     )

@@ -10,17 +10,31 @@ import hashlib
 import io
 import os
 import shutil
+import struct
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from pydicom.errors import InvalidDicomError
 
 from shared.durable import write_whole
 from shared.errors.storage import DiskFull
 from site_node.home.library import LibraryStudy, decoded_folder
 
+UNREADABLE = (
+    InvalidDicomError,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    NotImplementedError,
+    RuntimeError,
+    struct.error,
+)  # what pydicom and its decoders raise on a broken file
 Images = npt.NDArray[np.float32]  # (n, size, size)
 LARGEST = 8 << 30  # bytes kept for one size
 _SIZES = 2  # whose images are kept: those used last
@@ -28,19 +42,19 @@ _VERSION = b"1"  # of how images are standardised
 
 
 class Decoded(NamedTuple):
-    """One study's frontal images, and how many of its files cannot be read."""
+    """One study's frontal images, or its slices, and how many of its files cannot be read."""
 
     images: Images
     unreadable: int
 
 
 class DecodedImages:
-    """The images of one library in one size."""
+    """The images of one library in one size; `slices`: those of CT, and how many of each study."""
 
-    def __init__(self, library: Path, size: int) -> None:
+    def __init__(self, library: Path, size: int, slices: int | None = None) -> None:
         self._size = size
         self._root = decoded_folder(library)
-        self._folder = self._root / str(size)
+        self._folder = self._root / (f"{size}" if slices is None else f"{size}-{slices}")
         self._free = LARGEST - sum(state.st_size for _, state in _present(self._folder, "*.npy"))
 
     def of(self, study: LibraryStudy, decode: Callable[[LibraryStudy], Decoded]) -> Decoded:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from shared.counts import counted
-from shared.federation.plan import EvaluationTask, Plan, Privacy, StatisticsTask, TrainingTask
+from shared.federation.plan import CT, EvaluationTask, Plan, Privacy, StatisticsTask, TrainingTask
 from shared.signed import Signed
 
 
@@ -47,7 +47,7 @@ def _words(plan: Plan) -> Iterator[tuple[str, str]]:
 
 def _of_training(task: TrainingTask) -> Iterator[tuple[str, str]]:
     passes = counted(task.local_epochs, "pass")
-    yield ("Label", f"{task.label}, of frontal radiographs whose patients have it")
+    yield ("Label", f"{task.label}, of {_images(task)} whose patients have it")
     yield ("Model", f"{task.model}, on images of {task.image_size} x {task.image_size}")
     yield ("Rounds", f"{task.rounds}, each of {passes} over the images here, by {task.strategy}")
     if task.early_stop is not None:
@@ -68,7 +68,7 @@ def _of_training(task: TrainingTask) -> Iterator[tuple[str, str]]:
 
 
 def _of_evaluation(task: EvaluationTask) -> Iterator[tuple[str, str]]:
-    yield ("Label", f"{task.training.label}, of frontal radiographs whose patients have it")
+    yield ("Label", f"{task.training.label}, of {_images(task.training)} whose patients have it")
     yield ("Model", f"{task.training.model}, as run {task.run} left it after round {task.round}")
     yield ("Leaves", _TESTED)
 
@@ -111,6 +111,10 @@ _TESTED = (
     "histograms of predictions for patients whom no round saw, under masks that cancel only in the sum over all sites;"
     f" this site's own AUC with its interval, to two decimals, {_ALLOWED}"
 )
+
+
+def _images(task: TrainingTask) -> str:
+    return f"CT studies, {task.model_options.slices} slices of each," if task.model == CT else "frontal radiographs"
 
 
 def _private(privacy: Privacy) -> str:

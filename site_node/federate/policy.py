@@ -232,4 +232,4 @@ def check_size(policy: SitePolicy, size: int) -> None:
 def check_patients(policy: SitePolicy, patients: int) -> None:
     """Raise `RunRefused` when too few patients of this site would take part in a training."""
     if patients < policy.minimum_patients:
-        raise RunRefused(problem=f"fewer than {policy.minimum_patients} patients here have that label and a radiograph")
+        raise RunRefused(problem=f"fewer than {policy.minimum_patients} patients here have that label and such images")

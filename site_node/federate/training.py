@@ -14,9 +14,9 @@ from shared.federation.plan import TrainingTask
 from shared.federation.records import Vector
 from site_node.federate.private_training import train_privately
 
-Images = npt.NDArray[np.float32]  # (n, size, size), standardised
+Images = npt.NDArray[np.float32]  # (n, size, size), standardised; of CT (n, slices, size, size)
 Labels = npt.NDArray[np.int64]  # (n,), 0 or 1
-_EVALUATION_BATCH = 64  # images evaluated together
+_EVALUATION_BATCH = 64  # images or slices evaluated together
 
 
 class Samples(NamedTuple):
@@ -117,7 +117,8 @@ def evaluate(model: nn.Module, samples: Samples) -> Evaluation:
     torch.set_num_threads(1)
     model.eval()
     with torch.no_grad():
-        parts = torch.split(torch.from_numpy(samples.images).unsqueeze(1), _EVALUATION_BATCH)
+        together = max(1, _EVALUATION_BATCH // (samples.images.shape[1] if samples.images.ndim == 4 else 1))
+        parts = torch.split(torch.from_numpy(samples.images).unsqueeze(1), together)
         logits = torch.cat([model(part) for part in parts])
     labels = torch.from_numpy(samples.labels).float()
     loss = float(nn.functional.binary_cross_entropy_with_logits(logits, labels))

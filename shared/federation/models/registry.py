@@ -11,14 +11,19 @@ import torch
 from torch import nn
 
 from shared.errors.federation import PlanInvalid
+from shared.federation.models.ct_slices import CtSlices
 from shared.federation.models.monai_networks import monai_network
 from shared.federation.models.packages import package_network
 from shared.federation.models.small_cnn import SmallCnn
-from shared.federation.plan import MONAI_NAMES, TrainingTask
+from shared.federation.plan import CT, MONAI_NAMES, TrainingTask
 from shared.federation.records import Vector, pack, unpack
 
 MODELS: MappingProxyType[str, Callable[[TrainingTask], nn.Module]] = MappingProxyType(
-    {"small-cnn": lambda task: SmallCnn(task.image_size, task.norm), **dict.fromkeys(MONAI_NAMES, monai_network)}
+    {
+        "small-cnn": lambda task: SmallCnn(task.image_size, task.norm),
+        CT: CtSlices,
+        **dict.fromkeys(MONAI_NAMES, monai_network),
+    }
 )
 _NORMS = (
     *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),

@@ -106,7 +106,7 @@ def test_a_site_with_few_patients_trains_nothing(sites: Sites, tmp_path: Path, *
     with pytest.raises(TooFewSites):
         run_training(grid, tmp_path)
     reasons = {answer.refusal for answer in grid.answers}
-    assert reasons == {"SITE_POLICY: fewer than 25 patients here have that label and a radiograph"}
+    assert reasons == {"SITE_POLICY: fewer than 25 patients here have that label and such images"}
     assert len(grid.answers) == 3
 
 
