@@ -9,7 +9,8 @@ import typer
 from coordinator.commands.home_folder import CURATOR_HOME_VARIABLE, HOME_VARIABLE, variable_of
 from shared.terminal import Version, make_app, run_app
 
-_LOGS_NOTHING = "health"  # asked every half minute, it does not wait until the log's library is loaded
+# They only call, and do not wait until the log's library is loaded; `health` is asked every half minute.
+_LOG_NOTHING = frozenset({"token", "agreement", "site", "submission", "cohort", "audit", "health"})
 
 app = make_app(
     "The centre of a federation of hospitals: agreements, sealed studies, cohort summaries, federated runs.\n\n"
@@ -46,7 +47,7 @@ def choose_home(
 ) -> None:
     """Settle which home a verb works in."""
     del version
-    if context.invoked_subcommand != _LOGS_NOTHING:
+    if context.invoked_subcommand not in _LOG_NOTHING:
         from shared.logs import log_json_lines
 
         log_json_lines("ricord-coordinator")

@@ -137,9 +137,10 @@ def append(path: Path, data: bytes, *, mode: int = 0o644) -> None:
 def claim(path: Path) -> None:
     """Make the empty file `path`, durably, for its owner only; of several callers one succeeds.
 
-    Raises `FileExistsError` for the others, `DiskFull`.
+    It has no bytes to sync: with its name in the folder it is there. Raises `FileExistsError` for the others,
+    `DiskFull`.
     """
-    with new_file(path, mode=0o600):
+    with file_to_sync(path, mode=0o600):
         pass
     sync_folder(path.parent)
 

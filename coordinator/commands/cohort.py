@@ -7,20 +7,19 @@ from typing import Annotated
 import grpc
 import typer
 
-from coordinator.cohort.released import ReleasedTable
-from coordinator.cohort.rendering import footnote, sections
 from coordinator.commands.operator_channel import operator_channel
-from coordinator.commands.output import AsJson, home_of, show, show_all
+from coordinator.commands.output import AsJson, home_of, show_all
 from shared.errors.federation import RunFailed, RunGoesOn
 from shared.proto.ricord.v1 import cohort_pb2, federation_pb2
 from shared.proto.ricord.v1.cohort_pb2_grpc import CohortServiceStub
 from shared.proto.ricord.v1.federation_pb2_grpc import FederationServiceStub
-from shared.terminal import INTERRUPTED, make_app, print_line, print_table
+from shared.terminal import INTERRUPTED, make_app
 from shared.wire import UNARY_SECONDS
 
 cohort = make_app("Cohort summaries: pooled by secure sum, small cells suppressed after pooling.")
 
-_POLL_SECONDS = 0.05, 0.5  # before the second look, and the longest: a table may be there within a second
+_POLL_SECONDS = 0.03, 0.5  # between two looks, the shortest and the longest: a table may be there within a second
+_POLL_SHARE = 0.05  # of the time waited so far
 
 
 @cohort.command("list")
@@ -38,10 +37,12 @@ def show_cohort(
     as_json: AsJson = False,
 ) -> None:
     """One summary, whole."""
+    from coordinator.commands.cohort_table import show_table
+
     request = cohort_pb2.GetCohortRequest(id=cohort_id)
     with operator_channel(home_of(context)) as channel:
         answer = CohortServiceStub(channel).GetCohort(request, timeout=UNARY_SECONDS)
-    _show_table(answer.cohort, as_json=as_json)
+    show_table(answer.cohort, as_json=as_json)
 
 
 @cohort.command()
@@ -68,9 +69,11 @@ def compute(
         if not as_json:
             note = f"Run {run_id} is queued. Ctrl-C leaves it going; `cohort show {run_id}` shows its table."
             typer.echo(note, err=True)
+        from coordinator.commands.cohort_table import show_table  # loaded while the sites count
+
         _wait_for(channel, run_id, minutes)
         answer = cohorts.GetCohort(cohort_pb2.GetCohortRequest(id=run_id), timeout=UNARY_SECONDS)
-    _show_table(answer.cohort, as_json=as_json)
+    show_table(answer.cohort, as_json=as_json)
 
 
 def _wait_for(channel: grpc.Channel, run_id: str, minutes: float) -> None:
@@ -79,24 +82,13 @@ def _wait_for(channel: grpc.Channel, run_id: str, minutes: float) -> None:
     Raises `RunFailed` with its reason, or `RunGoesOn` after so many minutes.
     """
     runs, request = FederationServiceStub(channel), federation_pb2.GetRunRequest(id=run_id)
-    until, pause = time.monotonic() + 60 * minutes, _POLL_SECONDS[0]
+    start = time.monotonic()
     try:
         while (run := runs.GetRun(request, timeout=UNARY_SECONDS).run).state != "done":
             if run.state == "failed":
                 raise RunFailed(problem=run.problem.rstrip(".") or "the log says more")
-            if time.monotonic() >= until:
+            if (waited := time.monotonic() - start) >= 60 * minutes:
                 raise RunGoesOn(run=run_id, state=run.state, minutes=f"{minutes:g}")
-            time.sleep(pause)
-            pause = min(1.2 * pause, _POLL_SECONDS[1])
+            time.sleep(min(max(_POLL_SHARE * waited, _POLL_SECONDS[0]), _POLL_SECONDS[1]))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-
-
-def _show_table(cohort: cohort_pb2.Cohort, *, as_json: bool) -> None:
-    if as_json:
-        show(cohort, as_json=True)
-        return
-    table = ReleasedTable.model_validate_json(cohort.table)
-    for grid in sections(table):
-        print_table(grid.title, ("", *grid.columns), grid.rows)
-    print_line(f"{footnote(table)} Its id is {table.id}.")

@@ -82,6 +82,7 @@ class FleetPort:
         self._state = state
         self._admits = admits
         self._requests, self._bytes = Counter[bytes](), Counter[bytes]()  # under way, by the node's key
+        self._verified = dict[bytes, tuple[str, bytes]]()  # the time and signature that each node's key sent last
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="fleet")
 
     def close(self) -> None:
@@ -142,8 +143,12 @@ class FleetPort:
             if (
                 self._state.get_node_id_by_public_key(key) is not None
                 and -SYSTEM_TIME_TOLERANCE < age < TIMESTAMP_TOLERANCE + SYSTEM_TIME_TOLERANCE
-                and verify_signature(bytes_to_public_key(key), timestamp.encode(), signature)
+                and (
+                    self._verified.get(key) == (timestamp, signature)
+                    or verify_signature(bytes_to_public_key(key), timestamp.encode(), signature)
+                )
             ):
+                self._verified[key] = timestamp, signature
                 return key
         except (KeyError, ValueError, TypeError, binascii.Error):
             pass

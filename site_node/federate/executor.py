@@ -28,7 +28,7 @@ from site_node.federate.tasks import Result, TaskWorker
 
 log = structlog.get_logger(__name__)
 TASKS = 4  # messages that are answered at once
-_FIRST_PAUSE_SECONDS = 0.02  # after a message; each further question waits twice as long, up to `poll_seconds`
+_FIRST_PAUSE_SECONDS = 0.25  # after a message, should no notice come; twice as long each time, up to `poll_seconds`
 _IDLE_SECONDS = 5.0
 _PAUSE_SECONDS = 1.0
 _HEADS = 1 << 16  # bytes of an answer besides its records

@@ -14,12 +14,13 @@ from contextlib import suppress
 from functools import partial
 from logging import WARNING, getLogger
 from pathlib import Path
-from typing import NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 from flwr.app import Message
+from flwr.common.constant import TIMESTAMP_HEADER
 from flwr.common.serde import message_from_proto
 from flwr.proto.fleet_pb2 import (
     ActivateNodeRequest,
@@ -37,9 +38,11 @@ from flwr.proto.message_pb2 import (
 from flwr.proto.message_pb2 import Message as MessageOnTheWire
 from flwr.proto.node_pb2 import Node
 from flwr.proto.run_pb2 import GetRunRequest
+from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER, FLEET_HTTP_SIGNATURE_HEADER
 from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
+from flwr.supercore.protobuf.client import ProtobufCall, ProtobufRequestContext
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
@@ -58,6 +61,8 @@ _RETRY_SECONDS = 20.0
 _SEND_SECONDS = 300.0  # for an answer, whose computation may have taken an hour
 _OBJECT_SECONDS = 120.0
 _PAUSE_SECONDS = 0.05, 2.0  # between two tries: the first, and the longest
+_SIGNATURE_SECONDS = 5.0  # for which a node's signature of the time is sent; the port takes it for five minutes
+_SIGNATURE = (FLEET_HTTP_PUBLIC_KEY_HEADER, FLEET_HTTP_SIGNATURE_HEADER, TIMESTAMP_HEADER)
 _NOT_NOW = frozenset({502, 503, 504})
 
 
@@ -78,6 +83,26 @@ class Arrival(NamedTuple):
     bundle_digest: str  # SHA-256 of the FAB of its run; the FAB itself is never fetched, since the app is installed
 
 
+class _Signing(NodeAuthHttpInterceptor):  # type: ignore[misc] # Flower's packages are not followed by mypy
+    """Shows the port who is asking: the time signed by the node key, anew each few seconds and not for each request."""
+
+    _kept: tuple[dict[str, str], float] = ({}, float("-inf"))  # the headers, and until when they are sent
+
+    def intercept(self, context: ProtobufRequestContext, call_next: ProtobufCall) -> Any:
+        """Add the headers to a request and pass it on."""
+        headers, until = self._kept
+        if time.monotonic() < until:
+            context.request.headers.update(headers)
+            return call_next(context)
+
+        def keep(signed: ProtobufRequestContext) -> Any:
+            kept = {name: signed.request.headers[name] for name in _SIGNATURE}
+            self._kept = kept, time.monotonic() + _SIGNATURE_SECONDS
+            return call_next(signed)
+
+        return super().intercept(context, keep)
+
+
 class Fleet:
     """A node's connection to the fleet port, for as long as it is signed on; several threads may use it.
 
@@ -96,7 +121,7 @@ class Fleet:
             f"https://{settings.address}",
             interceptors=[
                 RuntimeVersionHttpInterceptor(component_name="SuperNode"),
-                NodeAuthHttpInterceptor(key, key.public_key()),
+                _Signing(key, key.public_key()),
             ],
             verify=ssl.create_default_context(cafile=str(settings.root)),
             timeout=httpx.Timeout(_REQUEST_SECONDS, connect=_CONNECT_SECONDS),

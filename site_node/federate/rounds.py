@@ -38,13 +38,14 @@ def claim_round(folder: Path, run: RunId, kind: str, server_round: int) -> None:
     if kind.startswith("train") and any(claims.glob("evaluate.*")):
         raise RunRefused(problem="the test patients of this run were used: it trains no further")
     claims.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not any(claims.iterdir()):  # the first claim: a folder that holds one is durable
+        for changed in (claims.parent, folder):
+            sync_folder(changed)
     for attempt in range(1, ATTEMPTS + 1):
         try:
             claim(claims / f"{kind}-{server_round}.{attempt}")
         except FileExistsError:
             continue
-        for changed in (claims.parent, folder):
-            sync_folder(changed)
         return
     raise RunRefused(
         problem=f"{kind} of round {server_round} was answered and retried before"

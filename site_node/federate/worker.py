@@ -6,6 +6,7 @@ for each task (SCM_RIGHTS, unix(7)). On that the fork writes its process id and 
 stays single-threaded, since a fork of a process with threads can hang, and ends with its input, its forks with it.
 """
 
+import gc
 import json
 import os
 import select
@@ -23,11 +24,14 @@ import numpy as np
 import torch
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 
+from shared.crypto.signing import SigningKey, VerifyKey
 from shared.federation import records
 from shared.federation.models.monai_networks import MONAI
 from shared.federation.models.registry import build_model
 from shared.federation.plan import TrainingTask
 from shared.federation.privacy import Charge, epsilon_of
+from shared.federation.secure_sum import masks
+from shared.ids import SiteId
 from shared.protocol.loader import load_edition, protocol_names, protocol_with
 from site_node.federate.client_app import app
 from site_node.federate.frames import read_frame, write_frame
@@ -43,6 +47,7 @@ def main() -> None:
     torch.set_num_interop_threads(1)
     network = close_network()
     warm_up()
+    gc.freeze()  # a collection in a fork would write into, and so copy, the pages of all that is loaded
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel forgets forks that ended
     with socket.socket(fileno=os.dup(sys.stdin.fileno())) as owner:
         threads = len(list(Path("/proc/self/task").iterdir()))
@@ -60,7 +65,12 @@ def main() -> None:
 
 
 def warm_up() -> None:
-    """Pay for what a fork would pay for anew: the first step of an optimiser, protocols, MONAI and Opacus."""
+    """Pay for what a fork would pay for anew: an optimiser's first step, each cipher's, protocols, MONAI, Opacus."""
+    key, secret, route = SigningKey.generate(), masks.new_secret(), (SiteId("100000"), SiteId("100001"))
+    VerifyKey.parse(str(key.public)).verify(b"", key.sign(b""))
+    channel = masks.Channel(secret, masks.public_of(secret), "")
+    masks.open_parcel(channel, route, b"", masks.seal_parcel(channel, route, b"", b""))
+    masks.add_mask(np.zeros(1, np.uint64), secret)
     for name in protocol_names():
         protocol_with(load_edition(name).digest)
     if find_spec("monai") is not None:

@@ -1,6 +1,7 @@
 """`python -m tests.benchmarks [NAME …]`: run the benchmarks and print one table; exit 1 if a promise does not hold."""
 
 import importlib
+import os
 import pkgutil
 import sys
 
@@ -13,6 +14,7 @@ from tests.benchmarks.measure import Row
 
 def main(names: list[str]) -> int:
     """Run the named benchmark modules, or all."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed program is compiled, as those beside ours are
     console = Console()
     table = Table("what", "rate", "beside", "ratio", "promised", title="make bench: medians, one run, this machine")
     rows: list[Row] = []

@@ -20,6 +20,7 @@ from flwr.proto.fleet_pb2 import ActivateNodeRequest, PushMessagesRequest
 from flwr.proto.message_pb2 import Message, Metadata
 from flwr.proto.node_pb2 import Node
 from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER, FLEET_HTTP_SIGNATURE_HEADER
+from flwr.supercore.primitives.asymmetric import verify_signature
 
 from coordinator.federation import fleet_port, listener
 from coordinator.federation.fleet_port import PATHS, FleetPort
@@ -123,6 +124,34 @@ def test_a_body_without_a_known_key_is_not_read(centre: Centre, head: str) -> No
     assert len(sent) == 8
     assert max(sent) < 600
     assert resident() - before < 40 * MEGABYTE
+
+
+def test_a_signature_is_verified_once(centre: Centre, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same head again is known while its time holds; one that differs in anything is verified, and refused."""
+    verified = list[bytes]()
+
+    def counted(key: object, message: bytes, signature: bytes) -> bool:
+        verified.append(message)
+        return bool(verify_signature(key, message, signature))
+
+    monkeypatch.setattr(fleet_port, "verify_signature", counted)
+    path, body = "/v1/fleet/activate-node", ActivateNodeRequest(public_key=pem(centre.node), heartbeat_interval=30)
+    first, second = signed(centre.node), signed(centre.node)
+    of_another = {FLEET_HTTP_PUBLIC_KEY_HEADER: signed(centre.stranger)[FLEET_HTTP_PUBLIC_KEY_HEADER]}
+    for head, status, times in (
+        (first, 200, 1),
+        (first, 200, 1),
+        ({**first, TIMESTAMP_HEADER: second[TIMESTAMP_HEADER]}, 401, 2),
+        ({**first, FLEET_HTTP_SIGNATURE_HEADER: second[FLEET_HTTP_SIGNATURE_HEADER]}, 401, 3),
+        ({**first, **of_another}, 401, 3),
+        (signed(centre.stranger, public=pem(centre.node)), 401, 4),
+        (first, 200, 4),
+        (second, 200, 5),
+    ):
+        assert centre.post(path, body.SerializeToString(), head) == status
+        assert len(verified) == times
+    monkeypatch.setattr(fleet_port, "TIMESTAMP_TOLERANCE", -3600)
+    assert centre.post(path, body.SerializeToString(), second) == 401
 
 
 def test_a_head_without_end_is_not_kept(centre: Centre) -> None:
