@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,7 @@ from site_node.network.arrivals import Arrivals
 from site_node.network.interface import QueryRetrieve
 from site_node.network.query import Fetch, Outcome, Query, SeriesMatch, StudyMatch
 from site_node.node.acquisition import Acquisition
+from site_node.node.fetch import _made_before
 from site_node.node.retrieval import Retrieval, work
 from site_node.pseudonyms.names import KeyedNames
 from site_node.receive.request_lists import StudyRequest
@@ -277,3 +280,18 @@ def test_work_on_requests_resumes_after_a_problem_of_the_machine(
     monkeypatch.setattr(Acquisition, "work", fails_once)
     with Acquisition(acquisition.home, settings, acquisition.names).running(threading.Event()):
         assert again.wait(10)
+
+
+@pytest.mark.parametrize(
+    ("is_open", "reason", "is_settled"), [(True, "", True), (True, "x", True), (False, "", True), (False, "x", False)]
+)
+def test_what_was_asked_for_is_asked_again_only_where_it_failed(is_open: bool, reason: str, is_settled: bool) -> None:
+    """By its accession number, where it is open or came whole; a row that names none is another request each time."""
+    request, nameless = StudyRequest(accession="A1"), StudyRequest(study_uid="1.2")
+    entries = [SimpleNamespace(id=name, is_open=is_open, reason=reason) for name in ("first", "second")]
+    lists = [("first", request), ("second", nameless), ("forgotten", StudyRequest(accession="A2"))]
+    acquisition: Any = SimpleNamespace(lists=SimpleNamespace(all=lambda: lists))
+    ledger: Any = SimpleNamespace(requests=SimpleNamespace(all=lambda: entries))
+    settled, failed = _made_before(acquisition, ledger)
+    assert settled == ({"A1": "first"} if is_settled else {})
+    assert failed == ({} if is_settled else {request: "first", nameless: "second"})
