@@ -140,6 +140,9 @@ def test_each_of_the_newest_events_is_checked(log: Log, monkeypatch: pytest.Monk
     else:
         with pytest.raises(AuditBroken, match=str(number)):
             log.audit.check_newest()
+    monkeypatch.setattr(service, "_NEWEST", 4)
+    with pytest.raises(AuditBroken, match=str(number)):
+        log.audit.check_newest()
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
@@ -228,6 +231,13 @@ def test_an_export_is_its_owners_alone_and_names_what_does_not_fit(log: Log, tmp
         with pytest.raises(AuditBroken) as caught:
             read_export(file)
         assert caught.value.fields["number"] == str(number)
+    for at in range(6):  # a line that is no event, wherever it stands
+        write_export(file, first, events)
+        head, *lines = file.read_bytes().splitlines()
+        file.write_bytes(b"\n".join([head, *lines[:at], b"{}", *lines[at:]]))
+        with pytest.raises(AuditBroken) as caught:
+            read_export(file)
+        assert caught.value.fields["number"] == str(at + 1)
 
 
 class Keeps:
