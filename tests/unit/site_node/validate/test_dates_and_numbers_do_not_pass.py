@@ -4,8 +4,14 @@ import struct
 
 import pytest
 
-from site_node.validate.elements import Element
-from tests.factories.validated import found_by_search
+from shared.protocol.loader import load_profile
+from site_node.study import Identity
+from site_node.validate.conformance import make_rules
+from site_node.validate.elements import Document, Element
+from site_node.validate.identifiers import Collector
+from site_node.validate.residual import search_clinical
+from site_node.validate.search import Search
+from tests.factories.validated import SITE, found_by_search, runs_of
 
 SOURCE = (
     Element((), 0x00080020, "DA", b"20210302"),
@@ -60,3 +66,24 @@ def test_short_numbers_of_the_patient_are_everywhere(vr: str, tag: int, raw: byt
     """A PatientID 60 is no kernel B60f, accession 100 no character set, StudyID 2048 no window."""
     assert found_by_search(SHORT, Element((), tag, vr, raw), patient_id="60") == []
     assert found_by_search(SHORT, Element((), tag, vr, raw), patient_id="1024") == []
+
+
+@pytest.mark.parametrize(
+    ("value", "codes"),
+    [
+        (59, []), (1.5, []), (None, []), ("F", []), ("rt-pcr", []), ("2020-04-03", []), ("a" * 40, []),
+        ("a" * 41, ["clinical-text"]), ("she is better", ["clinical-text"]), ("", ["clinical-text"]),
+        ("7731904", ["clinical-identifier"]), ("P7731904", ["clinical-identifier"]),
+        ("19610514", ["clinical-identifier"]), ("1961-05-14", ["clinical-identifier"]),
+        ("it is 7731904", ["clinical-text", "clinical-identifier"]),
+    ],
+)  # fmt: skip
+def test_a_clinical_row_holds_codes_days_and_numbers(value: object, codes: list[str]) -> None:
+    """No text, none of the patient's numbers, and not the day of birth."""
+    profile = load_profile()
+    rules = make_rules(profile, SITE)
+    collector = Collector(Identity(issuer="", patient_id="P7731904"), frozenset(), profile.date_tags)
+    runs = runs_of(Element((), 0x00100030, "DA", b"19610514"))
+    collector.add(Document(b"", (), "", True, runs, None, False, ()))
+    findings = list(search_clinical({"age": 7, "outcome": value}, Search(collector.identifiers(), rules)))
+    assert [(finding.code, finding.attribute) for finding in findings] == [(code, "outcome") for code in codes]
