@@ -59,7 +59,7 @@ class Run(Shown):
     @property
     def news(self) -> str:
         """How far it is, in a line."""
-        message, rounds = self._message, self._rounds()
+        message, rounds = self._message, self.rounds
         learned = f"round {rounds[-1]['round']} is done" if rounds else ""
         about = [text for text in (learned, message.progress, message.problem.rstrip(".")) if text]
         return f"{message.state}: {'; '.join(about)}" if about else message.state
@@ -125,7 +125,9 @@ class Run(Shown):
             raise SignatureInvalid("another digest than the result names", what=f"the model of run {self.id}")
         return data
 
-    def _rounds(self) -> list[dict[str, Any]]:
+    @property
+    def rounds(self) -> list[dict[str, Any]]:
+        """The rounds that are done, as far as is known here."""
         rounds: list[dict[str, Any]] = json.loads(self._message.result or b"{}").get("rounds", [])
         return rounds
 

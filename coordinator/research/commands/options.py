@@ -15,6 +15,10 @@ from shared.terminal import print_json, print_line
 
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON for scripts.")]
 RunName = Annotated[str, typer.Argument(help="The run's id, or a beginning.")]
+TensorBoard = Annotated[
+    Path | None, typer.Option(help="The folder of TensorBoard's event files, for figures by round (extra `tracking`).")
+]
+MlFlow = Annotated[Path | None, typer.Option("--mlflow", help="The same, as MLflow's file store.")]
 PlanFile = Annotated[Path, typer.Argument(help="The plan, as TOML, or as JSON where its name ends so.")]
 
 

@@ -300,7 +300,9 @@ def test_a_model_comes_home_whole_or_not_at_all(federation: Federation, opened: 
         run.model()
 
 
-def test_the_best_model_comes_beside_the_last(federation: Federation, opened: Opened, tmp_path: Path) -> None:
+def test_the_best_model_comes_beside_the_last(
+    federation: Federation, opened: Opened, home: ResearcherHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where another round was the best on validation images, whole or not at all; else it is the last one."""
     federation.site("Far Hospital")
     run = opened.submit(Training(aim="Can pneumonia be seen?"))
@@ -319,6 +321,13 @@ def test_the_best_model_comes_beside_the_last(federation: Federation, opened: Op
     assert {"model.safetensors", "best.safetensors"} < set(names)
     assert (tmp_path / "out" / "best.safetensors").read_bytes() == MODEL + b"better"
     assert (tmp_path / "out" / "model.safetensors").read_bytes() == MODEL
+    figures = list[tuple[str, float, int]]()
+    monkeypatch.setattr("coordinator.research.tracking._tensorboard", lambda *_: lambda *figure: figures.append(figure))
+    tracked = ["--tensorboard", tmp_path / "board"]
+    for verb in (["results", run.id, "--to", tmp_path / "tracked"], ["watch", run.id]):
+        figures.clear()
+        called(home, *verb, *tracked, "--json")
+        assert {("all/auc", 0.8, 1), ("200000/auc", 0.75, 2)} < set(figures)
     (folder / "round-1.safetensors").write_bytes(MODEL)
     with pytest.raises(SignatureInvalid, match="model"):
         run.model_file("best")
