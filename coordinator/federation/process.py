@@ -147,9 +147,10 @@ class _Worker:
         return chosen
 
     def execute(self, run: Run) -> None:
-        """Execute one run from start to end; never raises."""
+        """Execute one run from start to end, unless it was stopped since it was chosen."""
         run = run.model_copy(update={"state": "running", "started_at": utc_now()})
-        self._put(run, "" if run.id in self._later else "run started")
+        if not self._put(run, "" if run.id in self._later else "run started", begins=True):
+            return
         grid: RosterGrid | None = None
         try:
             with self._superlink.run(build_bundle(), largest=largest_answer(run.plan)) as open_run:
@@ -241,13 +242,17 @@ class _Worker:
         update = {"state": state, "ended_at": utc_now(), "result": result, "problem": problem, "progress": stopped}
         self._put(run.model_copy(update=update), f"run {state}")
 
-    def _put(self, run: Run, action: str) -> None:
+    def _put(self, run: Run, action: str, *, begins: bool = False) -> bool:
+        """Keep a run, with an audit event; one that begins only while it is pending. Returns whether it was kept."""
         with self._store.begin() as work:
+            if begins and registry.run_of(work, run.id).state != "pending":
+                return False
             if action:
                 work.append_event(at=utc_now(), actor=_ACTOR, action=action, about=run.id)
             work.put_run(run)
         if action:
             _log.info(action.replace(" ", "."), run=run.id, purpose=run.plan.purpose)
+        return True
 
 
 def _waits_until(plan: Plan) -> datetime:

@@ -216,14 +216,16 @@ def test_a_run_does_not_wait_for_ever(
     assert why in service.run(run.id).problem
 
 
-def test_a_stopped_run_is_not_worked_off(
-    store: SqlStore, identity: Identity, service: FederationService, sites: dict[int, FederateSettings], tmp_path: Path
-) -> None:
-    """Stopped while pending, it fails at once; a second stop changes nothing."""
+def test_a_stopped_run_is_not_worked_off(service: FederationService, worker: _Worker) -> None:
+    """Stopped before it was chosen, or before it started, it fails at once; a second stop changes nothing."""
     run = service.start_run(TRAINING, actor="coordinator/operator")
-    assert service.stop_run(run.id, actor="coordinator/operator").state == "failed"
-    assert service.stop_run(run.id, actor="coordinator/operator").problem == "it was stopped"
-    assert not worker_for(store, identity, sites, tmp_path, threading.Event()).next_pending({})
+    chosen = due(worker)
+    stopped = service.stop_run(run.id, actor="coordinator/operator")
+    assert (stopped.state, stopped.problem) == ("failed", "it was stopped")
+    assert service.stop_run(run.id, actor="coordinator/operator") == stopped
+    assert not due(worker)
+    worker.execute(*chosen)
+    assert service.run(run.id) == stopped
 
 
 @pytest.mark.usefixtures("sites")
