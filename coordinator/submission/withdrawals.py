@@ -26,7 +26,7 @@ from shared.errors.trust import RoleNotAllowed
 from shared.frozen import LARGEST_NUMBER
 from shared.ids import Uid
 from shared.signed import Signed
-from shared.submission_state import SubmissionState, check_next
+from shared.submission_state import SubmissionState
 from shared.withdrawal import MOST_INSTANCES, Deletion, Purge
 
 PAGE = 100  # withdrawals; each may list many instances
@@ -133,8 +133,6 @@ class WithdrawalService:
             says_as_much = not each.instances or (instances and set(instances) <= set(each.instances))
             if each.submission == row.id and each.allowed_at is None and says_as_much:
                 return each
-        if row.state is not SubmissionState.WITHDRAWN:
-            check_next(row.state, SubmissionState.WITHDRAWN)
         action = "instances withdrawn" if instances else "study withdrawn"
         event = work.append_event(at=self._now(), actor=peer.uri, action=action, about=row.id)
         tombstone = Withdrawal(

@@ -52,6 +52,23 @@ def test_a_stream_that_waits_is_cancelled_when_it_is_late(seconds: float, *, lat
     assert len(cancelled) <= 1
 
 
+def test_a_stream_that_does_not_wait_is_never_late() -> None:
+    """While a part is worked on, and once it has ended or broken off."""
+    idle, cancelled = IdleWatch(-1.0), list[None]()
+
+    def parts() -> Iterator[int]:
+        yield 1
+        raise ConnectionResetError
+
+    watched = idle.watched(parts(), lambda: cancelled.append(None))
+    assert next(watched) == 1
+    idle.cancel()
+    with pytest.raises(ConnectionResetError):
+        next(watched)
+    idle.cancel()
+    assert not cancelled
+
+
 def test_nobody_looks_at_streams_after_the_block() -> None:
     """A look that has begun ends before it does."""
     begun, ended = threading.Event(), threading.Event()

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import create_engine
 
+from coordinator.agreements.lookup import site_of
 from coordinator.audit.service import AuditService, every_event
 from coordinator.audit.servicer import AuditServicer
 from coordinator.home.identity import utc_now
@@ -25,6 +26,7 @@ from shared.crypto.pki import Role
 from shared.errors.agreements import AgreementNotExecuted, AgreementSuperseded
 from shared.errors.base import RicordError
 from shared.errors.inputs import NotFound
+from shared.errors.protocol import ProtocolMismatch
 from shared.errors.studies import ManifestInvalid, SealedFileInvalid
 from shared.errors.transport import UploadInterrupted
 from shared.errors.trust import CertificateForeign, RoleNotAllowed, SignatureInvalid
@@ -191,6 +193,7 @@ def test_a_question_that_overtakes_the_commit_moves_nothing(
         ({"agreement_version": 2}, ManifestInvalid),
         ({"recipient": "age1another"}, ManifestInvalid),
         ({"modalities": ("CT", "MR")}, ManifestInvalid),
+        ({"protocol_digest": Sha256("0" * 64)}, ProtocolMismatch),
     ],
 )
 def test_nothing_is_taken_outside_the_agreement(
@@ -217,6 +220,9 @@ def test_what_was_sealed_under_a_replaced_version_is_sealed_again(
     with store.read() as reading:
         terms = service._claims.terms(reading, membership.agreement)
         service._claims.check(reading, membership.site_id, older, terms)
+        nameless = site_of(reading, membership.site_id).model_copy(update={"verify_key": None})
+        with pytest.raises(SignatureInvalid):
+            service._claims.verified(nameless, of_manifest(sealed_bytes(site, membership, 9).manifest))
         terms = terms.model_copy(update={"version": terms.version + 1})
         for manifest, kind in ((older, AgreementSuperseded), (other, ManifestInvalid)):
             with pytest.raises(kind):

@@ -22,7 +22,7 @@ from shared.agreement import State
 from shared.crypto.pki import Peer, Role
 from shared.errors.agreements import AgreementNotExecuted, SubmissionWithdrawn
 from shared.errors.inputs import InvalidArgument, NotFound
-from shared.errors.transport import StoreUnreachable
+from shared.errors.transport import CoordinatorBusy, StoreUnreachable
 from shared.errors.trust import RoleNotAllowed
 from shared.ids import Sha256
 from shared.signed import Signed, of_manifest
@@ -215,6 +215,11 @@ def test_what_was_left_undone_is_finished_again_and_again(
     with finishing(withdrawals):
         assert enough.wait(60)
     assert len(ended) == len(calls)
+    monkeypatch.setattr("coordinator.submission.withdrawals._EVERY_SECONDS", 60)
+    calls.clear()
+    with finishing(withdrawals):
+        time.sleep(0.05)
+    assert len(calls) <= 1
 
 
 def test_each_of_several_has_its_own_receipts(
@@ -255,8 +260,34 @@ def test_of_what_both_sides_withdrew_neither_allows_the_others(
             withdrawals.allow(peer, submission)
 
 
+def test_nothing_comes_again_before_all_of_it_is_deleted(
+    service: SubmissionService,
+    withdrawals: WithdrawalService,
+    ciphertexts: CiphertextStore,
+    member: tuple[SiteHome, Membership],
+    *,
+    site: Peer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where one of several withdrawals is finished; that one, said again, asks for no ciphertext."""
+    submission = send(service, sealed_bytes(*member, 9))
+    receipts = withdrawals.withdraw(site, [submission], ["1.2.3"])
+    with monkeypatch.context() as busy:
+        busy.setattr(ciphertexts, "delete", lambda name: False)
+        assert withdrawals.withdraw(site, [submission], ["1.2.3"]) == receipts
+        for act in (lambda: withdrawals.withdraw(site, [submission]), lambda: withdrawals.allow(site, submission)):
+            with pytest.raises(CoordinatorBusy):
+                act()
+    assert withdrawals.finish_all() == 0
+    withdrawals.allow(site, submission)
+
+
 def test_what_was_withdrawn_before_says_nothing_new(
-    service: SubmissionService, withdrawals: WithdrawalService, member: tuple[SiteHome, Membership], site: Peer
+    store: SqlStore,
+    service: SubmissionService,
+    withdrawals: WithdrawalService,
+    member: tuple[SiteHome, Membership],
+    site: Peer,
 ) -> None:
     """Images of an earlier withdrawal, or after the whole study: the same receipt; one image more is another."""
     submission, receipts = send(service, sealed_bytes(*member, 9)), list[Signed]()
@@ -264,9 +295,15 @@ def test_what_was_withdrawn_before_says_nothing_new(
         (("1.2.3", "1.2.4"), True), (("1.2.4", "1.2.3"), False), (("1.2.3",), False), (("1.2.3", "1.2.5"), True),
         (("1.2.3", "1.2.4", "1.2.5"), True), ((), True), ((), False), (("1.2.6",), False),
     ):  # fmt: skip
+        with store.read() as reading:
+            events = reading.log_size()
         [receipt] = withdrawals.withdraw(site, [submission], instances)
         assert (receipt not in receipts) is new
         receipts.append(receipt)
+        with store.read() as reading:
+            actions = [event.action for event in reading.events(after=events)]
+        what = "instances withdrawn" if instances else "study withdrawn"
+        assert actions == ([what, "ciphertext deleted"] if new else [])
 
 
 def test_a_site_withdraws_its_own_only(

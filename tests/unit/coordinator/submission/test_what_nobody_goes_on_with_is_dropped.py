@@ -12,7 +12,9 @@ from coordinator.submission.lookup import blob_name
 from coordinator.submission.service import DEFAULT_LIMITS, Limits, SubmissionService
 from shared.errors.storage import DiskFull
 from shared.ids import Sha256, SiteId
+from shared.manifest import Manifest
 from shared.signed import Signed, of_manifest
+from shared.submission_state import SubmissionState
 from site_node.home.folder import SiteHome
 from site_node.membership.record import Membership
 from tests.factories.ciphertexts import open_ciphertexts
@@ -57,9 +59,38 @@ def test_a_site_may_fill_what_it_has(
     sending = service.receive(member[1].site_id, of_manifest(second.manifest), 0, [second.ciphertext.read_bytes()])
     if fits:
         assert isinstance([*sending][-1], Signed)
+        with store.read() as reading:  # what is committed is none any more
+            assert [upload.name for upload in reading.uploads(member[1].site_id)] == [
+                blob_name(first.manifest.manifest)
+            ]
     else:
         with pytest.raises(DiskFull):
             list(sending)
+
+
+def test_what_came_again_and_was_not_committed_goes(
+    federation: Federation, store: SqlStore, ciphertexts: CiphertextStore, member: tuple[SiteHome, Membership]
+) -> None:
+    """The row of its withdrawal is none that keeps it."""
+    now = datetime.now(UTC)
+    service = SubmissionService(store, ciphertexts, federation.identity, lambda: now)
+
+    def send() -> Manifest:
+        sealed = sealed_bytes(*member, 9)
+        list(service.receive(member[1].site_id, of_manifest(sealed.manifest), 0, [sealed.ciphertext.read_bytes()]))
+        return sealed.manifest.manifest
+
+    withdrawn, standing = send(), send()
+    for manifest in (withdrawn, standing):
+        with store.begin() as work:
+            row = work.submission(manifest.submission)
+            assert row is not None
+            if manifest is withdrawn:
+                work.put_submission(row.model_copy(update={"state": SubmissionState.WITHDRAWN}))
+            stale = now - WEEK - TICK
+            work.put_upload(Upload(name=blob_name(manifest), site_id=member[1].site_id, continued_at=stale))
+    send()
+    assert [ciphertexts.is_final(blob_name(manifest)) for manifest in (withdrawn, standing)] == [False, True]
 
 
 def test_everybodys_are_looked_at_once_an_hour(
