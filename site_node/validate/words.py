@@ -117,12 +117,10 @@ class TextLook:
         rules = self._words.rules
         if any(letter.isalnum() and not letter.isalpha() and letter not in _DIGITS for letter in text):
             return False
-        if piece.kind == "decimal":
+        if piece.kind in {"decimal", "measure"}:
             return True
         if piece.kind == "integer":
             return len(text) <= rules.numbers.digits
-        if piece.kind == "measure":
-            return piece.word not in rules.numbers.ages or not self._is_old(piece)
         return self.is_form(text) or any(
             self._is_numbered(word, number, in_code=in_code)
             for at in range(1, min(len(text), _LONGEST))

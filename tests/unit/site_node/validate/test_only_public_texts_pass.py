@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from shared.ids import SiteId
-from shared.protocol.loader import load_profile
+from shared.protocol.loader import load_profile, profile_names
 from shared.protocol.words import unmarked
 from site_node.validate.characters import charset_of
 from site_node.validate.conformance import check_part, make_rules
@@ -114,6 +114,13 @@ mixed = st.from_regex(r"[A-Z]{2,5}[0-9]{3,7}|[0-9]{3,6}[g-z]{3}|[A-Z][0-9]{4,7}"
 scripts = st.text(st.characters(categories=["Nd"], exclude_characters="0123456789"), min_size=1, max_size=3)
 marked = st.builds(lambda word, number: f"{word}: {number}", st.sampled_from(sorted(NUMBERS.markers)), integers)
 long_numbers = st.integers(1000, 10**12).map(str)
+
+
+def test_no_measure_is_an_age() -> None:
+    """So that one passes whatever its number is: the words of ages are units in no edition."""
+    for name in profile_names():
+        numbers = load_profile(name).vocabulary.rules.numbers
+        assert not numbers.units & numbers.ages
 
 
 @given(public_texts(), st.one_of(dates, phones, ages, mixed, scripts, marked, long_numbers), st.booleans())
