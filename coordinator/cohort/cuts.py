@@ -20,6 +20,11 @@ class Cut(NamedTuple):
     bins: tuple[Bins, ...]
 
     @property
+    def is_whole(self) -> bool:
+        """Whether it is of the fact alone, and not within a category."""
+        return self.name == _name(self.fact)
+
+    @property
     def pieces(self) -> dict[str, Category]:
         """The stretches between two edges of any of the bins, by the names of their cells."""
         edges = sorted({float(band.lowest or 0) for bins in self.bins for band, _ in bins})
@@ -53,7 +58,7 @@ def cuts_of(definition: CohortDefinition) -> list[Cut]:
 def margins_of(definition: CohortDefinition) -> Iterator[tuple[list[str], list[str]]]:
     """Pieces of a crossed number, over all categories, and the pieces of the number alone that hold as many."""
     cuts = cuts_of(definition)
-    alone = {cut.fact: cut for cut in cuts if cut.name == _name(cut.fact)}
+    alone = {cut.fact: cut for cut in cuts if cut.is_whole}
     for tables in definition.crossed.values():
         crossed = list(_crossed(definition, tables))
         for number, piece in enumerate(crossed[0].pieces.values() if crossed else ()):

@@ -4,8 +4,9 @@ import secrets
 from collections.abc import Sequence
 from datetime import datetime
 
+from coordinator.cohort.means import released_means
 from coordinator.cohort.relations import complete, relations_of
-from coordinator.cohort.released import ReleasedCell, ReleasedTable
+from coordinator.cohort.released import ReleasedCell, ReleasedMean, ReleasedTable
 from coordinator.cohort.releases import Release, suppress_jointly
 from coordinator.cohort.suppression import Shown
 from coordinator.federation.registry import peers_of
@@ -46,12 +47,15 @@ class Pooling:
         protocol = definition_of(plan.protocol_digest)
         policy = CellPolicy.named(plan.statistics.policy)
         pooled = self._pooled(plan, definition, policy, exchange)
-        counts = dict(zip(definition.cells, pooled.total.tolist(), strict=True))
+        counts, sums = counts_of(definition, pooled)
         new = Release(sites=frozenset(pooled.survivors), counts=counts, policy=policy, shown={})
         while True:
             earlier, seed = self._released(definition)
             shown = released_counts(definition, new, earlier, seed=seed, protocol=protocol)
-            table = table_of(plan, definition, policy, shown, sites=len(pooled.survivors), computed_at=self._now())
+            means = released_means(definition, new._replace(shown=shown), sums, earlier, protocol=protocol)
+            table = table_of(
+                plan, definition, policy, shown, means=means, sites=len(pooled.survivors), computed_at=self._now()
+            )
             with self._store.begin() as work:
                 if len(work.pooled_counts(definition.name)) > len(earlier):
                     continue  # another table was released meanwhile
@@ -94,13 +98,20 @@ class Pooling:
         return releases, bytes.fromhex(pooled[0].seed) if pooled else secrets.token_bytes(32)
 
 
+def counts_of(definition: CohortDefinition, pooled: Sum) -> tuple[dict[str, int], list[int]]:
+    """Each cell's pooled count, and the pooled sums of the means."""
+    words: list[int] = pooled.total.tolist()
+    cells = definition.cells
+    return dict(zip(cells, words, strict=False)), words[len(cells) :]
+
+
 def sum_plan_of(plan: Plan, definition: CohortDefinition, policy: CellPolicy, peers: tuple[Peer, ...]) -> SumPlan:
     """The secure sum of a definition's counts over `peers`; raises `PlanInvalid` where they are too few."""
     return SumPlan(
         session=secrets.token_hex(16),
         subject=subject_of(definition),
         protocol_digest=plan.protocol_digest,
-        length=len(definition.cells),
+        length=definition.length,
         roster=peers,
         threshold=threshold_for(len(peers)),
         cells=policy.name,
@@ -109,7 +120,14 @@ def sum_plan_of(plan: Plan, definition: CohortDefinition, policy: CellPolicy, pe
 
 
 def table_of(
-    plan: Plan, definition: CohortDefinition, policy: CellPolicy, shown: Shown, *, sites: int, computed_at: datetime
+    plan: Plan,
+    definition: CohortDefinition,
+    policy: CellPolicy,
+    shown: Shown,
+    *,
+    means: tuple[ReleasedMean, ...] = (),
+    sites: int,
+    computed_at: datetime,
 ) -> ReleasedTable:
     """The table of what may be shown of the counts of `sites` sites."""
     return ReleasedTable(
@@ -122,6 +140,7 @@ def table_of(
         site_count=sites,
         computed_at=computed_at,
         cells=tuple(ReleasedCell(name=cell, count=shown[cell], suppressed=shown[cell] is None) for cell in shown),
+        means=means,
     )
 
 

@@ -1,7 +1,10 @@
 """A cohort table as it may be shown: pooled counts with the small ones hidden, and what they were made from."""
 
 import hashlib
+import operator
 from typing import Literal
+
+from pydantic import Field
 
 from coordinator.store.records import Cohort
 from shared.agreement import Moment
@@ -19,6 +22,15 @@ class ReleasedCell(Frozen):
     suppressed: bool
 
 
+class ReleasedMean(Frozen):
+    """A mean and a standard deviation, to multiples of a step; `None` where they are withheld."""
+
+    variable: str
+    mean: float | None = None
+    deviation: float | None = None
+    step: float | None = None
+
+
 class ReleasedTable(Frozen):
     """What is released of a cohort. It names no site, only how many were asked and how many are in it."""
 
@@ -32,6 +44,7 @@ class ReleasedTable(Frozen):
     site_count: int
     computed_at: Moment
     cells: tuple[ReleasedCell, ...]
+    means: tuple[ReleasedMean, ...] = Field(default=(), exclude_if=operator.not_)
 
     @property
     def counts(self) -> dict[str, int | None]:

@@ -120,12 +120,8 @@ def suppress_jointly(
     `definition` is that of `new`, taken from the `protocol`'s, or that one itself. Raises `RunFailed` when nothing
     protects every cell of it, or of an earlier table.
     """
-    released = [
-        each._replace(counts=complete(each.definition or definition, each.counts))
-        for each in earlier
-        if any(count is not None for count in each.shown.values())
-    ]
-    whole, new = _joined(definition, new, released, protocol or definition)
+    released = shown_before(definition, earlier)
+    whole, new = joined(definition, new, released, protocol or definition)
     counts = dict(new.counts)
     relations = known_relations(whole, counts)
     hidden: set[str] = set()
@@ -181,7 +177,16 @@ def _of_pieces(
     }
 
 
-def _joined(
+def shown_before(definition: CohortDefinition, earlier: Sequence[Release]) -> list[Release]:
+    """The earlier releases that show anything, with all that is counted by them; `definition`: of those without."""
+    return [
+        each._replace(counts=complete(each.definition or definition, each.counts))
+        for each in earlier
+        if any(count is not None for count in each.shown.values())
+    ]
+
+
+def joined(
     definition: CohortDefinition, new: Release, released: Sequence[Release], protocol: CohortDefinition
 ) -> tuple[CohortDefinition, Release]:
     """All that is counted of the table of `new` by it and the earlier releases of that table, as one table.
@@ -195,17 +200,29 @@ def _joined(
             raise RunFailed(
                 problem="tables of this cohort were released that count otherwise, and both would tell more"
             )
+        nested = each.sites <= new.sites or new.sites <= each.sites
+        if nested and _narrows_a_mean(definition, counted):
+            raise RunFailed(problem="a mean was released beside other bins or bounds of it: ask for those")
         if each.is_of_table(new.sites, counts):
             both = _both(protocol, whole, counted)
             together = complete(both, {**each.counts, **counts})
             if min(together.values()) >= 0 and all(relation.holds(together) for relation in relations_of(both)):
                 whole, counts = both, together
                 continue
-        if (each.sites <= new.sites or new.sites <= each.sites) and _splits(definition, each, counted):
+        if nested and _splits(definition, each, counted):
             raise RunFailed(
                 problem="the libraries have changed since a table was released that hides some of what it splits up"
             )
     return whole, new._replace(counts=counts)
+
+
+def _narrows_a_mean(definition: CohortDefinition, earlier: CohortDefinition) -> bool:
+    """Whether bins, or a mean in other bounds, would tell together with an earlier mean how many lie between bounds."""
+    names = {variable.name for variable in earlier.variables}
+    fixed = {earlier.variable(mean.variable).fact: (mean.low, mean.high) for mean in earlier.means}
+    finer = any(each.fact in fixed and each.name not in names for each in definition.variables)
+    facts = ((definition.variable(mean.variable).fact, (mean.low, mean.high)) for mean in definition.means)
+    return finer or any(fixed.get(fact, bounds) != bounds for fact, bounds in facts)
 
 
 def _clash(definition: CohortDefinition, other: CohortDefinition) -> bool:

@@ -38,7 +38,7 @@ def largest_answer(plan: Plan) -> int:
     """
     numbers = state_length(plan.learning) if plan.learning else 0
     if plan.statistics is not None:
-        numbers = len(definition_asked(plan.statistics, plan.protocol_digest).cells)
+        numbers = definition_asked(plan.statistics, plan.protocol_digest).length
     return 8 * numbers + len(plan.roster) * _FOR_EACH_SITE + _BESIDES
 
 

@@ -81,6 +81,12 @@ def quantile_rows(table: ReleasedTable) -> Rows:
     return Rows([each._asdict() for each in quantiles_of(table)])
 
 
+def mean_rows(table: ReleasedTable) -> Rows:
+    """A row for each mean of a released table, with its standard deviation; `None` where they are withheld."""
+    titles = {variable.name: variable.title for variable in table.definition.variables}
+    return Rows([{"title": titles[each.variable], **each.model_dump()} for each in table.means])
+
+
 def survival_rows(table: ReleasedTable) -> Rows:
     """A row for each bin of days of a released table of stays by outcome; none without one."""
     return Rows([each._asdict() for each in survival_of(table)])

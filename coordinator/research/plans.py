@@ -50,6 +50,7 @@ cohort = "ricord"         # the protocol's cohort definition
 policy = "cms-11"         # how small cells are hidden: cms-11, nhs-7-round-5 or min-k
 # Without the following lines the whole cohort is counted. `ricord-research data` lists the variables.
 # histograms = [{ variable = "age", edges = [30, 50, 70] }, { variable = "icu" }]  # bins, or categories
+# means = [{ variable = "age", low = 18, high = 90 }]  # beside a histogram of it
 # tables = [{ rows = "age", columns = "sex" }]  # of two variables of patients, of studies or of series
 """,
     "training": """\

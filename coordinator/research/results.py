@@ -22,7 +22,7 @@ def write_results(shown: Shown, folder: Path) -> list[Path]:
         f"{name}.csv": shown.metrics.to_csv().encode(),
     }
     if name == "cohort":
-        parts = {"quantiles.csv": shown.quantiles, "survival.csv": shown.survival}
+        parts = {"quantiles.csv": shown.quantiles, "survival.csv": shown.survival, "means.csv": shown.means}
         files |= {file: rows.to_csv().encode() for file, rows in parts.items() if rows}
     if result.get("model_sha256"):
         files |= {"model.safetensors": shown.model_file(), "card.md": shown.card().encode()}

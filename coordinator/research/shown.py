@@ -10,7 +10,7 @@ from safetensors.numpy import load
 from coordinator.cohort.released import ReleasedTable
 from coordinator.federation.results import TrainingResult
 from coordinator.research.card import model_card
-from coordinator.research.figures import Rows, quantile_rows, rows_of, survival_rows
+from coordinator.research.figures import Rows, mean_rows, quantile_rows, rows_of, survival_rows
 from shared.errors.federation import PlanInvalid
 from shared.federation.plan import Plan, Which
 
@@ -46,6 +46,11 @@ class Shown(ABC):
     def quantiles(self) -> Rows:
         """Of a cohort, the bins that hold quantiles of its numbers; raises as `result`, `PlanInvalid` for others."""
         return quantile_rows(self._table)
+
+    @property
+    def means(self) -> Rows:
+        """Of a cohort, the means that its plan named; raises as `quantiles`."""
+        return mean_rows(self._table)
 
     @property
     def survival(self) -> Rows:

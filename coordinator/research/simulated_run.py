@@ -15,7 +15,8 @@ from flwr.app import Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 from flwr.simulation import run_simulation
 
-from coordinator.cohort.pooling import released_counts, sum_plan_of, table_of
+from coordinator.cohort.means import released_means
+from coordinator.cohort.pooling import counts_of, released_counts, sum_plan_of, table_of
 from coordinator.cohort.released import ReleasedTable
 from coordinator.cohort.releases import Release
 from coordinator.federation.grid import GridExchange, RosterGrid, Signer
@@ -103,10 +104,12 @@ def _table(grid: RosterGrid, signer: Signer) -> ReleasedTable:
     definition = definition_asked(plan.statistics, plan.protocol_digest)
     policy = CellPolicy.named(plan.statistics.policy)
     pooled = sum_without_liars(sum_plan_of(plan, definition, policy, signer.peers), signer.key, GridExchange(grid))
-    counts = dict(zip(definition.cells, pooled.total.tolist(), strict=True))
+    counts, sums = counts_of(definition, pooled)
     new = Release(sites=frozenset(pooled.survivors), counts=counts, policy=policy, shown={})
     shown = released_counts(definition, new, [], seed=os.urandom(32))
-    return table_of(plan, definition, policy, shown, sites=len(pooled.survivors), computed_at=datetime.now(UTC))
+    means = released_means(definition, new._replace(shown=shown), sums, [], protocol=definition)
+    sites, now = len(pooled.survivors), datetime.now(UTC)
+    return table_of(plan, definition, policy, shown, means=means, sites=sites, computed_at=now)
 
 
 def _run(server: ServerApp, client: object, nodes: int, address: str | None) -> None:

@@ -17,10 +17,11 @@ from shared.frozen import Frozen
 from shared.ids import Sha256
 from shared.manifest import canonical_json
 from shared.protocol.clinical import Field
-from shared.protocol.cohort import OTHER, STAY, Category, CohortDefinition, Table, Variable
+from shared.protocol.cohort import OTHER, STAY, Category, CohortDefinition, Mean, Table, Variable
 from shared.protocol.loader import protocol_with
 
 MOST_CELLS = 400  # of a plan's histograms and tables, which all have to be protected from one another
+SCALE = 2**20  # of a value as a share of its mean's bounds, in the sum's whole numbers
 _SERIES_NUMBERS = {"slice_thickness": (0.0, 50.0)}  # mm
 
 _STAY = Variable(
@@ -69,7 +70,7 @@ def definition_asked(task: StatisticsTask, protocol_digest: Sha256) -> CohortDef
     Raises `PlanInvalid` naming what cannot be counted, `ProtocolMismatch`.
     """
     definition = definition_named(task.cohort, protocol_digest)
-    if not (task.histograms or task.tables):
+    if task.kinds == ("cohort",):
         return definition
     known = askable(protocol_digest)
     chosen = [(asked.variable, _sorted(known, asked)) for asked in task.histograms]
@@ -86,11 +87,14 @@ def definition_asked(task: StatisticsTask, protocol_digest: Sha256) -> CohortDef
         asked_for = definition.having((*(variable for _, variable in chosen), *first.values()), tables)
     except ValidationError as error:
         raise PlanInvalid(problem=error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+    means = tuple(_mean(known, first, mean) for mean in task.means)
+    if len({mean.variable for mean in means}) < len(means):
+        raise PlanInvalid(problem="a mean of the same variable stands twice")
     if len(asked_for.cells) > MOST_CELLS:
         raise PlanInvalid(problem=f"its histograms and tables have {len(asked_for.cells)} cells, over {MOST_CELLS}")
     never = (f"{name}/{OTHER}" for name in _coded(protocol_digest))
     zero = dict.fromkeys((*asked_for.zero, *(cell for cell in never if cell in asked_for.cells)))
-    return asked_for.model_copy(update={"zero": tuple(zero)})
+    return asked_for.model_copy(update={"zero": tuple(zero), "means": means})
 
 
 def askable(protocol_digest: Sha256) -> dict[str, Askable]:
@@ -112,6 +116,18 @@ def askable(protocol_digest: Sha256) -> dict[str, Askable]:
     if set(STAY) <= {field.name for field in protocol.clinical.released_fields}:
         known[_STAY.name] = Askable(name=_STAY.name, own=None, bounds=(0.0, 365.0), frame=_STAY)
     return known
+
+
+def _mean(known: Mapping[str, Askable], first: Mapping[str, Variable], mean: Mean) -> Mean:
+    """A mean by the variable that its histogram counts."""
+    if mean.variable not in first:
+        raise PlanInvalid(problem=f"a mean of `{mean.variable}` needs a histogram of it beside")
+    bounds = known[mean.variable].bounds
+    if bounds is None:
+        raise PlanInvalid(problem=f"`{mean.variable}` is no number, so it has no mean")
+    if mean.low < bounds[0] or mean.high > bounds[1]:
+        raise PlanInvalid(problem=f"`{mean.variable}` lies between {_text(bounds[0])} and {_text(bounds[1])}")
+    return mean.model_copy(update={"variable": first[mean.variable].name})
 
 
 def _upright(table: Table, definition: CohortDefinition) -> tuple[str, str]:

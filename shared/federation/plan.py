@@ -19,7 +19,7 @@ from shared.errors.federation import PlanInvalid
 from shared.errors.trust import SignatureInvalid
 from shared.frozen import Frozen
 from shared.ids import RunId, Sha256, SiteId
-from shared.protocol.cohort import Table
+from shared.protocol.cohort import Mean, Table
 from shared.signed import Signed
 
 CT = "ct-slices"  # the one model that learns from CT, and not from radiographs
@@ -33,7 +33,7 @@ MOST_IMAGES = 2**18  # of a site that count in an average
 WAITING = timedelta(days=2)  # of a plan's life: for its turn, for sites that are absent, until a person resumes it
 
 Purpose = Literal["statistics", "training", "evaluation"]
-StatisticKind = Literal["cohort", "histograms", "tables"]  # a whole definition, or parts that a plan names
+StatisticKind = Literal["cohort", "histograms", "tables", "means"]  # a whole definition, or parts that a plan names
 StrategyName = Literal[
     "fedavg", "fedbn", "fedprox", "fedadam", "fedavgm", "fedyogi", "fedadagrad", "fedmedian", "fedtrimmedavg", "krum"
 ]
@@ -133,11 +133,18 @@ class StatisticsTask(Frozen):
     options: str = Field(default="{}", max_length=65536)
     histograms: tuple[Histogram, ...] = Field(default=(), max_length=20, exclude_if=operator.not_)
     tables: tuple[Table, ...] = Field(default=(), max_length=10, exclude_if=operator.not_)
+    means: tuple[Mean, ...] = Field(
+        default=(), max_length=10, exclude_if=operator.not_
+    )  # each beside a histogram of it
 
     @property
     def kinds(self) -> tuple[StatisticKind, ...]:
         """What a site's policy allows or not."""
-        named: tuple[tuple[StatisticKind, object], ...] = (("histograms", self.histograms), ("tables", self.tables))
+        named: tuple[tuple[StatisticKind, object], ...] = (
+            ("histograms", self.histograms),
+            ("tables", self.tables),
+            ("means", self.means),
+        )
         return tuple(kind for kind, asked in named if asked) or ("cohort",)
 
 

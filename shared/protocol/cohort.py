@@ -9,6 +9,7 @@ same (`same`), that count part of another (`implies`). Suppression holds against
 """
 
 import hashlib
+import operator
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Literal, Self
@@ -125,6 +126,20 @@ class Table(Frozen):
     columns: str = Field(max_length=100)
 
 
+class Mean(Frozen):
+    """A mean and a standard deviation of a variable's numbers, those beyond the bounds counted as these."""
+
+    variable: str = Field(max_length=100)
+    low: float = Field(allow_inf_nan=False)
+    high: float = Field(allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _bounds_ascend(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError("the bounds of a mean do not ascend")
+        return self
+
+
 class CohortDefinition(Frozen):
     """All that is counted, in order."""
 
@@ -137,6 +152,7 @@ class CohortDefinition(Frozen):
     same: tuple[tuple[str, str], ...] = ()  # pairs of cells that count the same
     implies: tuple[tuple[str, str], ...] = ()  # pairs of cells: what is counted in the first is counted in the second
     filled: tuple[str, ...] = ()  # clinical fields whose completeness is counted, by study
+    means: tuple[Mean, ...] = Field(default=(), exclude_if=operator.not_)  # of a plan; two words each, after the cells
 
     @classmethod
     def from_toml(cls, text: str, *, file: str = "cohort definition") -> Self:
@@ -166,6 +182,11 @@ class CohortDefinition(Frozen):
         """What its variables are of."""
         return {variable.fact for variable in self.variables}
 
+    @property
+    def length(self) -> int:
+        """How many words a site gives to the sum: each cell's count, and two for each mean."""
+        return len(self.cells) + 2 * len(self.means)
+
     def variable(self, name: str) -> Variable:
         """The variable of that name; raises `KeyError`."""
         return {variable.name: variable for variable in self.variables}[name]
@@ -186,6 +207,7 @@ class CohortDefinition(Frozen):
             "variables": tuple(chosen.values()),
             "tables": tuple(dict.fromkeys(tables)),
             "filled": tuple(field for field in self.filled if field in fields),
+            "means": (),
         }
         plain = type(self).model_validate({**bare, "zero": (), "same": (), "implies": ()})
         cells = set(plain.cells)

@@ -78,9 +78,11 @@ def _of_statistics(task: StatisticsTask) -> Iterator[tuple[str, str]]:
     yield ("Options", "" if task.options == "{}" else task.options)
     yield ("Histograms", "; ".join(_histograms(task)))
     yield ("Tables", "; ".join(_tables(task)))
+    yield ("Means", "; ".join(f"{each.variable} within {each.low:g} and {each.high:g}" for each in task.means))
     yield ("Small cells", f"hidden in the pooled table by the policy {task.policy}")
     which = " in the bins and categories of these" if task.kinds != ("cohort",) else ""
-    yield ("Leaves", f"counts of patients, studies and series{which}, {_UNDER_MASKS}")
+    sums = ", sums of values and of their squares" if task.means else ""
+    yield ("Leaves", f"counts of patients, studies and series{which}{sums}, {_UNDER_MASKS}")
 
 
 def _histograms(task: StatisticsTask) -> Iterator[str]:

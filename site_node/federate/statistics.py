@@ -15,7 +15,7 @@ import numpy as np
 from shared.crypto.signing import SigningKey, VerifyKey
 from shared.errors.federation import RunRefused
 from shared.errors.protocol import ProtocolMismatch
-from shared.federation.asked import definition_asked, inputs_asked
+from shared.federation.asked import SCALE, definition_asked, inputs_asked
 from shared.federation.cell_policy import CellPolicy
 from shared.federation.cohort import definition_of, subject_of
 from shared.federation.plan import StatisticsTask
@@ -25,7 +25,7 @@ from shared.federation.secure_sum.memory import FileMemory
 from shared.federation.secure_sum.messages import SumPlan
 from shared.federation.secure_sum.policy import SumPolicy
 from shared.ids import Sha256, SiteId
-from shared.protocol.cohort import MISSING, STAY, CohortDefinition, Level, Variable, filled_cells, table_cell
+from shared.protocol.cohort import MISSING, STAY, CohortDefinition, Level, Mean, Variable, filled_cells, table_cell
 from site_node.home.library import LibrarySeries, LibraryStudy
 
 ONE_STUDY = "one study"  # the text that `days` gives for a patient with a single study
@@ -89,7 +89,7 @@ class LibraryCounts(NamedTuple):
         if plan.protocol_digest != self.protocol_digest:
             raise ProtocolMismatch(held=self.protocol_digest, wanted=plan.protocol_digest)
         definition = self.definition
-        if plan.subject != subject_of(definition) or plan.length != len(definition.cells):
+        if plan.subject != subject_of(definition) or plan.length != definition.length:
             raise RunRefused(problem="the sum is not of this protocol's cohort")
         if plan.inputs != inputs_asked(self.task, definition):
             raise RunRefused(problem="the sum is of other histograms or tables than the run")
@@ -121,9 +121,21 @@ def check_enough(definition: CohortDefinition, counts: Mapping[str, int], minimu
 
 
 def vector_of(definition: CohortDefinition, studies: Sequence[LibraryStudy]) -> Words:
-    """The counts as a vector, shape (number of cells,)."""
+    """The counts, and for each mean the sums of its values and of their squares, shape (definition.length,)."""
     counts = count(definition, studies)
-    return np.array([counts[cell] for cell in definition.cells], dtype=np.uint64)
+    sums = (word for mean in definition.means for word in _sums(definition, mean, studies))
+    return np.array([*(counts[cell] for cell in definition.cells), *sums], dtype=np.uint64)
+
+
+def _sums(definition: CohortDefinition, mean: Mean, studies: Sequence[LibraryStudy]) -> tuple[int, int]:
+    """Of each recorded value as a share of its bounds, in fixed point: the sum, and that of the squares."""
+    variable = definition.variable(mean.variable)
+    items = _items(studies)[variable.unit]
+    recorded = {f"{variable.name}/{category.label}" for category in variable.categories}
+    values = [_value(variable, item) for item in items if recorded & {*_cells(definition, variable.unit, item)}]
+    spread = mean.high - mean.low
+    shares = [min(max((float(value or 0) - mean.low) / spread, 0), 1) for value in values]
+    return sum(round(share * SCALE) for share in shares), sum(round(share**2 * SCALE) for share in shares)
 
 
 def count(definition: CohortDefinition, studies: Sequence[LibraryStudy]) -> dict[str, int]:

@@ -7,12 +7,13 @@ from itertools import product
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from shared.federation.asked import Askable
+from shared.federation.asked import SCALE, Askable
 from shared.federation.plan import Histogram
-from shared.protocol.cohort import TOTALS, Category, CohortDefinition, Table, Variable, filled_cells, table_cell
+from shared.protocol.cohort import TOTALS, Category, CohortDefinition, Mean, Table, Variable, filled_cells, table_cell
 
+TOP = 7  # the largest number that there is
 Kind = tuple[float | None, str | None, str | None]  # a study's number x, and its texts y and z
-KINDS: tuple[Kind, ...] = tuple(product((*map(float, range(8)), None), ("a", "b", "c", None), ("a", "c", None)))
+KINDS: tuple[Kind, ...] = tuple(product((*map(float, range(TOP + 1)), None), ("a", "b", "c", None), ("a", "c", None)))
 
 
 def _of(name: str, *categories: Category) -> Variable:
@@ -36,20 +37,25 @@ EDGES = [(), (2,), (3,), (1, 5), (2, 4, 6), (3, 6, 7)]
 
 
 @st.composite
-def definitions(draw: st.DrawFn) -> CohortDefinition:
-    """What one plan asks for: the whole of `BASE`, or some of its variables in bins of the plan, alone and crossed."""
-    if draw(st.integers(0, 5)) == 0:
+def definitions(draw: st.DrawFn, *, averaged: bool = False) -> CohortDefinition:
+    """What one plan asks for: the whole of `BASE`, or some of its variables in bins of the plan, alone and crossed.
+
+    `averaged`: always with a mean.
+    """
+    if not averaged and draw(st.integers(0, 5)) == 0:
         return BASE
-    edges = draw(st.lists(st.sampled_from(EDGES), max_size=2, unique=True))
+    edges = draw(st.lists(st.sampled_from(EDGES), min_size=int(averaged), max_size=2, unique=True))
     numbers = [ASKABLE.sorted_by(Histogram(variable="x", edges=each)) for each in edges]
     variables = [*numbers, *draw(st.lists(st.sampled_from(TEXTS), max_size=2, unique=True))]
     names = [each.name for each in variables]
     pairs = [Table(rows=first, columns=second) for first in names for second in names if first < second]
     tables = draw(st.lists(st.sampled_from(pairs), max_size=2, unique=True)) if pairs else []
     try:
-        return BASE.having(variables or TEXTS[:1], tables)
+        asked = BASE.having(variables or TEXTS[:1], tables)
     except ValidationError:  # a ring
-        return BASE.having(variables, ())
+        asked = BASE.having(variables, ())
+    means = [Mean(variable=each.name, low=0, high=TOP) for each in numbers[:1] if averaged or draw(st.booleans())]
+    return asked.model_copy(update={"means": tuple(means)})
 
 
 @st.composite
@@ -60,6 +66,13 @@ def studies(draw: st.DrawFn, most: int = 30) -> Counter[Kind]:
     return Counter(dict(zip(kinds, numbers, strict=True)))
 
 
+@st.composite
+def many_studies(draw: st.DrawFn) -> Counter[Kind]:
+    """Studies enough of every number, so that its bins may be shown, and of few kinds beside the most common one."""
+    common = {(float(number), "a", "a"): draw(st.sampled_from([0, 15, 30, 60])) for number in range(TOP + 1)}
+    return Counter(common) + draw(studies(12))
+
+
 def cells_of(definition: CohortDefinition, kind: Kind) -> Iterator[str]:
     """The cells in which a study of that kind is counted."""
     values = dict(zip(("x", "y", "z"), kind, strict=True))
@@ -68,6 +81,13 @@ def cells_of(definition: CohortDefinition, kind: Kind) -> Iterator[str]:
     yield from (f"{name}/{label}" for name, label in labels.items())
     yield from (table_cell(each, labels[each.rows], labels[each.columns]) for each in definition.tables)
     yield from (filled_cells(field)[values[field] is None] for field in definition.filled)
+
+
+def sums(definition: CohortDefinition, items: Mapping[Kind, int]) -> list[int]:
+    """The sums of each mean's values and of their squares, as a site gives them."""
+    shares = [(kind[0] / TOP, number) for kind, number in items.items() if kind[0] is not None]
+    powers = [sum(round(share**power * SCALE) * number for share, number in shares) for power in (1, 2)]
+    return powers * len(definition.means)
 
 
 def counted(definition: CohortDefinition, items: Mapping[Kind, int]) -> dict[str, int]:

@@ -9,20 +9,34 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import ceil, floor
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from coordinator.cohort.means import released_means
 from coordinator.cohort.pooling import released_counts
 from coordinator.cohort.relations import Relation
+from coordinator.cohort.released import ReleasedMean
 from coordinator.cohort.releases import Release
 from shared.errors.federation import RunFailed
 from shared.federation.cell_policy import CellPolicy
 from shared.ids import SiteId
 from shared.protocol.cohort import TOTALS, CohortDefinition
 from tests.factories.attacks import MOST, Attack, Span
-from tests.factories.drawn_statistics import BASE, KINDS, Kind, cells_of, counted, definitions, studies
+from tests.factories.drawn_statistics import (
+    BASE,
+    KINDS,
+    TOP,
+    Kind,
+    cells_of,
+    counted,
+    definitions,
+    many_studies,
+    studies,
+    sums,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -40,6 +54,7 @@ class Made:
     definition: CohortDefinition
     world: str
     items: Mapping[Kind, int]
+    means: tuple[ReleasedMean, ...] = ()
 
 
 @dataclass
@@ -57,7 +72,12 @@ class Reader:
         self.refused += 1
         with suppress(RunFailed):
             shown = released_counts(definition, new, earlier, seed=b"a secret", protocol=BASE)
-            self.made.append(Made(new._replace(shown=shown), definition, f"{sorted(sites)} {world['day']}", items))
+            means = released_means(
+                definition, new._replace(shown=shown), sums(definition, items), earlier, protocol=BASE
+            )
+            self.made.append(
+                Made(new._replace(shown=shown), definition, f"{sorted(sites)} {world['day']}", items, means)
+            )
             self.refused -= 1
 
     def narrowed(self) -> list[str]:
@@ -80,6 +100,7 @@ class Reader:
                 if each.release.policy.is_small(each.release.counts[cell]) and self.is_told(each):
                     assert shown is None
                     goals[name] = max(goals.get(name, 0), each.release.policy.highest)
+            relations.extend(_of_means(each))
         for name, inside, highest, count in self.parts():
             relations.append(Relation(weights=dict.fromkeys(inside, 1) | {name: -1}, high=0))
             spans[name] = (0, MOST)
@@ -122,6 +143,19 @@ class Reader:
                         yield Relation(weights={f"{whole.world} {cell}": 1, f"{part.world} {cell}": -1}, high=None)
 
 
+def _of_means(made: Made) -> Iterator[Relation]:
+    """Between which numbers the sum of all values lies, and that of their squares, by a mean and its step."""
+    for mean in made.means:
+        if mean.mean is not None and mean.deviation is not None and mean.step is not None:
+            many = sum(count for kind, count in made.items.items() if kind[0] is not None)
+            share, step = mean.mean / TOP, mean.step / TOP
+            square = share**2 + (mean.deviation / TOP) ** 2
+            for power, middle in ((1, share), (2, square))[: 2 if mean.deviation else 1]:
+                weights = {f"{made.world} {kind}": int(kind[0] ** power) for kind in KINDS if kind[0]}
+                low, high = ((middle + sign * step / 2) * many * TOP**power for sign in (-1, 1))
+                yield Relation(weights=weights, low=ceil(low - 0.01), high=floor(high + 0.01))
+
+
 def _kinds(definition: CohortDefinition) -> dict[str, list[Kind]]:
     kinds: dict[str, list[Kind]] = {cell: [] for cell in definition.cells}
     for kind in KINDS:
@@ -137,6 +171,18 @@ def test_of_any_plans_on_a_snapshot(items: Counter[Kind], plans: list[tuple[Coho
     reader = Reader()
     for definition, policy in plans:
         reader.ask(definition, items, policy, sites=GROUPS[0], day=0)
+    assert reader.narrowed() == []
+
+
+@given(st.data(), many_studies())
+@laws
+def test_of_means(data: st.DataObject, items: Counter[Kind]) -> None:
+    """Nor where means and deviations of the numbers are shown, before or after other bins and tables of them."""
+    reader = Reader()
+    averaged = data.draw(st.integers(0, 2))
+    for place in range(3):
+        definition = data.draw(definitions(averaged=place == averaged))
+        reader.ask(definition, items, data.draw(st.sampled_from(POLICIES)), sites=GROUPS[0], day=0)
     assert reader.narrowed() == []
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.cohort.pooling import sum_plan_of
+from coordinator.cohort.pooling import counts_of, sum_plan_of
 from coordinator.cohort.released import ReleasedTable
 from coordinator.cohort.survival import survival_of
 from coordinator.federation.grid import GridExchange, RosterGrid
@@ -88,7 +88,7 @@ def test_a_table_counts_the_libraries(sites: list[FederateSettings]) -> None:
     assert all(shown in (None, sum(each[cell] for each in counts)) for cell, shown in table.counts.items())
 
 
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("number", [0, 1, 2])
 def test_histograms_and_tables_come_to_the_same(sites: list[FederateSettings], tmp_path: Path, number: int) -> None:
     """Of each of the README's plans, a simulation shows the sums of a run over the same sites."""
     protocol = load_protocol()
@@ -106,12 +106,15 @@ def test_histograms_and_tables_come_to_the_same(sites: list[FederateSettings], t
     grid = RosterGrid(local, plan, sign_plan(plan, KEY), lambda: nodes, signer)
     definition, policy = definition_asked(task, protocol.digest), CellPolicy.named(task.policy)
     deployed = sum_without_liars(sum_plan_of(plan, definition, policy, signer.peers), KEY, GridExchange(grid))
-    counts = dict(zip(definition.cells, deployed.total.tolist(), strict=True))
+    counts, sums = counts_of(definition, deployed)
     tried = ReleasedTable.model_validate(simulated(simulation(sites, request, protocol.digest)).result)
     assert tried.definition == definition
     assert all(shown in (None, counts[cell]) for cell, shown in tried.counts.items())
     assert tried.counts["patients"] == counts["patients"] > 120
     assert bool(survival_of(tried)) == (number == 1)
+    assert len(tried.means) == len(sums) // 2 == (number == 2)
+    for mean in tried.means:
+        assert mean.mean is None or 18 <= mean.mean <= 90
 
 
 def with_stay(study: LibraryStudy) -> LibraryStudy:

@@ -7,16 +7,22 @@ from shared.errors.federation import PlanInvalid
 from shared.federation.asked import MOST_CELLS, definition_asked, inputs_asked
 from shared.federation.plan import Histogram, StatisticsTask
 from shared.manifest import canonical_json
-from shared.protocol.cohort import Table
+from shared.protocol.cohort import Mean, Table
 from shared.protocol.loader import load_protocol
 
 PROTOCOL = load_protocol()
 AGE = Histogram(variable="age", edges=(30, 50))
 
 
-def task(*histograms: Histogram, tables: tuple[tuple[str, str], ...] = (), cohort: str = "ricord") -> StatisticsTask:
+def task(
+    *histograms: Histogram,
+    tables: tuple[tuple[str, str], ...] = (),
+    means: tuple[tuple[str, float, float], ...] = (),
+    cohort: str = "ricord",
+) -> StatisticsTask:
     pairs = tuple(Table(rows=rows, columns=columns) for rows, columns in tables)
-    return StatisticsTask(cohort=cohort, histograms=histograms, tables=pairs)
+    bounded = tuple(Mean(variable=name, low=low, high=high) for name, low, high in means)
+    return StatisticsTask(cohort=cohort, histograms=histograms, tables=pairs, means=bounded)
 
 
 def test_without_parts_it_is_the_whole_cohort() -> None:
@@ -83,6 +89,11 @@ def test_what_the_protocol_says_is_empty_is_known_to_be() -> None:
         (task(Histogram(variable="sex", edges=(1,))), "is no number"),
         (task(Histogram(variable="age", edges=(0, 50))), "above 0 and up to 90"),
         (task(Histogram(variable="age", edges=(50, 91))), "above 0 and up to 90"),
+        (task(means=(("age", 0, 90),)), "needs a histogram of it"),
+        (task(Histogram(variable="sex"), means=(("sex", 0, 1),)), "so it has no mean"),
+        (task(AGE, means=(("age", 0, 91),)), "lies between 0 and 90"),
+        (task(AGE, means=(("age", -1, 90),)), "lies between 0 and 90"),
+        (task(AGE, means=(("age", 0, 90), ("age", 0, 80))), "stands twice"),
         (task(tables=(("age", "icu"),)), "counts different things"),
         (task(tables=(("icu", "icu"),)), "does not name two variables"),
         (task(tables=(("icu", "outcome"), ("outcome", "symptoms"), ("icu", "symptoms"))), "ring"),
@@ -106,10 +117,27 @@ def test_edges_ascend_and_are_few(edges: tuple[float, ...]) -> None:
         Histogram(variable="age", edges=edges)
 
 
-@pytest.mark.parametrize("kind", ["histograms", "tables"])
+@pytest.mark.parametrize("bounds", [(5, 5), (6, 5), (float("nan"), 5), (0, float("inf"))])
+def test_bounds_of_a_mean_ascend(bounds: tuple[float, float]) -> None:
+    """And are numbers."""
+    with pytest.raises(ValidationError):
+        Mean(variable="age", low=bounds[0], high=bounds[1])
+
+
+def test_a_mean_is_of_the_variable_that_its_histogram_counts() -> None:
+    """It takes two words after the cells, and a definition without one keeps its bytes."""
+    asked, without = (definition_asked(task(AGE, means=means), PROTOCOL.digest) for means in ((("age", 20, 90),), ()))
+    assert asked.means[0].variable == asked.variables[0].name
+    assert (asked.cells, asked.length) == (without.cells, without.length + 2)
+    assert b"means" not in canonical_json(without)
+    assert task(AGE, means=(("age", 20, 90),)).kinds == ("histograms", "means")
+
+
+@pytest.mark.parametrize("kind", ["histograms", "tables", "means"])
 def test_a_plan_has_a_bounded_number_of_parts(kind: str) -> None:
-    """Twenty histograms and ten tables."""
-    many = {"histograms": (AGE,) * 21, "tables": (Table(rows="a", columns="b"),) * 11}[kind]
+    """Twenty histograms, ten tables and ten means."""
+    mean, table = Mean(variable="a", low=0, high=1), Table(rows="a", columns="b")
+    many = {"histograms": (AGE,) * 21, "tables": (table,) * 11, "means": (mean,) * 11}[kind]
     with pytest.raises(ValidationError):
         StatisticsTask(cohort="ricord", **{kind: many})
     assert StatisticsTask(cohort="ricord", **{kind: many[:-1]}).kinds == (kind,)

@@ -25,9 +25,9 @@ from shared.federation.plan import (
 )
 from shared.federation.privacy import Charge, epsilon_of
 from shared.ids import Sha256, SiteId
-from shared.protocol.cohort import Table
+from shared.protocol.cohort import Mean, Table
 from site_node.cli import app
-from site_node.federate.plan_words import summary
+from site_node.federate.plan_words import summary, words_of
 from site_node.federate.policy import POLICY_FILE, write_default_policy
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger
@@ -104,6 +104,10 @@ def test_histograms_and_tables_are_said_before_they_leave(home: SiteHome) -> Non
     shown = json.loads(run(home, "show", plan.run, "--json"))
     assert (shown["Histograms"], shown["Tables"]) == ("age in bins between 30, 50.5; icu", "age by sex")
     assert "in the bins and categories of these, under masks" in shown["Leaves"]
+    mean = task.model_copy(update={"means": (Mean(variable="age", low=18, high=90),)})
+    words = dict(words_of(plan_of(purpose="statistics", statistics=mean)))
+    assert words["Means"] == "age within 18 and 90"
+    assert "sums of values and of their squares, under masks" in words["Leaves"]
 
 
 def test_a_name_that_fits_no_plan_or_two_decides_nothing(home: SiteHome) -> None:

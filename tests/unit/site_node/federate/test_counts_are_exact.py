@@ -14,7 +14,7 @@ from shared.crypto.signing import SigningKey
 from shared.errors.federation import RunRefused, SecureSumRefused
 from shared.errors.inputs import InvalidArgument
 from shared.errors.protocol import ProtocolMismatch
-from shared.federation.asked import definition_asked
+from shared.federation.asked import SCALE, definition_asked
 from shared.federation.cell_policy import CellPolicy
 from shared.federation.cohort import definition_of, subject_of
 from shared.federation.plan import Histogram, StatisticsTask
@@ -22,7 +22,7 @@ from shared.federation.secure_sum.messages import Peer, SignedPlan, SumPlan
 from shared.federation.secure_sum.policy import SumPolicy
 from shared.ids import Sha256, SiteId
 from shared.manifest import canonical_json
-from shared.protocol.cohort import Table
+from shared.protocol.cohort import Mean, Table
 from shared.protocol.loader import load_protocol
 from site_node.federate.statistics import answer, count, vector_of
 from site_node.home.library import LibraryStudy
@@ -159,6 +159,28 @@ def test_a_site_without_enough_says_why(tmp_path: Path, keys: dict[SiteId, Signi
     with pytest.raises(RunRefused, match="has a value of `crp`"):
         ask(tmp_path, keys, task=task, studies=library(SITES[0], 30), **fields)
     assert not (tmp_path / "memory" / "sessions").exists()
+
+
+def test_a_mean_is_summed_within_its_bounds() -> None:
+    """Each recorded value counts as a share of the bounds, one beyond them as the bound; no other value counts."""
+    histogram, mean = Histogram(variable="age", edges=(40,)), Mean(variable="age", low=20, high=60)
+    definition = definition_asked(
+        StatisticsTask(cohort="ricord", histograms=(histogram,), means=(mean,)), PROTOCOL.digest
+    )
+    ages = (20, 30, 60, 85, 18, None)
+    studies = [study(str(place), f"100001-{place:06}", clinical={"age": age}) for place, age in enumerate(ages)]
+    again = study("9", "100001-000003", date="20200401", clinical={"age": 20})
+    shares = (0, 0.25, 1, 1, 0)
+    words = vector_of(definition, [*studies, again]).tolist()
+    assert len(words) == definition.length
+    assert words[-2:] == [round(sum(share**power for share in shares) * SCALE) for power in (1, 2)]
+    thickness = StatisticsTask(
+        cohort="ricord",
+        histograms=(Histogram(variable="slice_thickness"),),
+        means=(Mean(variable="slice_thickness", low=0, high=10),),
+    )
+    series = [study("1", "100001-000001", series=[("CT", 9, "", 5.0), ("CT", 9, "", None), ("DX", 1, "", 5.0)])]
+    assert vector_of(definition_asked(thickness, PROTOCOL.digest), series).tolist()[-2:] == [SCALE // 2, SCALE // 4]
 
 
 @given(st.integers(0, 40), st.integers(0, 1000), st.lists(st.integers(1, 90), min_size=1, max_size=5, unique=True))
