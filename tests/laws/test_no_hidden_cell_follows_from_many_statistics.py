@@ -43,7 +43,7 @@ pytestmark = pytest.mark.slow
 POLICIES = [CellPolicy.named(name) for name in ("cms-11", "nhs-7-round-5", "min-5", "min-2")]
 SITES = [SiteId(str(100_001 + number)) for number in range(4)]
 GROUPS = [frozenset(SITES[:2]), frozenset(SITES[2:]), frozenset(SITES)]
-laws = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+laws = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @dataclass

@@ -52,7 +52,7 @@ def release(
 @given(st.lists(st.integers(11, 4000), min_size=TOP + 1, max_size=TOP + 1))
 def test_it_is_within_half_a_step(numbers: list[int]) -> None:
     """Of the true mean; and so many as a policy hides could each have been anything without another being shown."""
-    items = {(float(number), "a", "a"): count for number, count in enumerate(numbers)}
+    items: dict[Kind, int] = {(float(number), "a", "a"): count for number, count in enumerate(numbers)}
     many = sum(numbers)
     _, [shown] = release(of(BINNED), items)
     assume(shown.mean is not None)  # a bin may be hidden by chance
