@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from shared.errors.federation import PlanInvalid
 from shared.federation.cohort import definition_named
-from shared.federation.plan import Histogram, StatisticsTask
+from shared.federation.histogram import Histogram
+from shared.federation.plan import StatisticsTask
 from shared.frozen import Frozen
 from shared.ids import Sha256
 from shared.manifest import canonical_json

@@ -8,15 +8,15 @@ A researcher signs the request, too (`proposal.py`). `check_plan` refuses a plan
 import operator
 import re
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise, takewhile
-from math import isfinite
+from itertools import takewhile
 from typing import Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from shared.crypto.signing import SigningKey, VerifyKey
 from shared.errors.federation import PlanInvalid
 from shared.errors.trust import SignatureInvalid
+from shared.federation.histogram import Histogram
 from shared.frozen import Frozen
 from shared.ids import RunId, Sha256, SiteId
 from shared.protocol.cohort import Mean, Table
@@ -102,23 +102,6 @@ class TrainingTask(Frozen):
     seed: int = Field(default=0, ge=0, lt=2**31)
     site_metrics: bool = True  # ask for figures of each site, not only pooled ones
     minimum_cases: int = Field(default=11, ge=1)  # of each class at a site, or its figures stay there
-
-
-class Histogram(Frozen):
-    """A variable whose distribution is counted: a number in bins between `edges`, or its own categories without them.
-
-    A bin holds its lower edge and not its upper one; the first and the last bin are open.
-    """
-
-    variable: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")
-    edges: tuple[float, ...] = Field(default=(), max_length=50)
-
-    @field_validator("edges")
-    @classmethod
-    def _ascend(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
-        if not all(map(isfinite, edges)) or any(before >= after for before, after in pairwise(edges)):
-            raise ValueError("the edges of the bins do not ascend")
-        return edges
 
 
 class StatisticsTask(Frozen):

@@ -8,7 +8,8 @@ from coordinator.cohort.released import ReleasedCell, ReleasedTable
 from coordinator.cohort.releases import Release
 from shared.federation.asked import definition_asked
 from shared.federation.cell_policy import CellPolicy
-from shared.federation.plan import Histogram, StatisticsTask
+from shared.federation.histogram import Histogram
+from shared.federation.plan import StatisticsTask
 from shared.ids import RunId, SiteId
 from shared.protocol.cohort import CohortDefinition, Table, table_cell
 from shared.protocol.loader import load_protocol

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from shared.federation.asked import SCALE, Askable
-from shared.federation.plan import Histogram
+from shared.federation.histogram import Histogram
 from shared.protocol.cohort import TOTALS, Category, CohortDefinition, Mean, Table, Variable, filled_cells, table_cell
 
 TOP = 7  # the largest number that there is

@@ -13,7 +13,7 @@ from coordinator.cohort.releases import Release
 from shared.errors.federation import RunFailed
 from shared.federation.asked import SCALE
 from shared.federation.cell_policy import CellPolicy
-from shared.federation.plan import Histogram
+from shared.federation.histogram import Histogram
 from shared.ids import SiteId
 from shared.protocol.cohort import CohortDefinition, Mean, Variable
 from tests.factories.drawn_statistics import ASKABLE, BASE, NUMBER, TEXTS, TOP, Kind, counted, sums

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from coordinator.cohort.quantiles import quantiles_of
 from coordinator.cohort.released import ReleasedTable
 from shared.federation.asked import definition_asked
-from shared.federation.plan import Histogram, StatisticsTask
+from shared.federation.histogram import Histogram
+from shared.federation.plan import StatisticsTask
 from shared.protocol.loader import load_protocol
 from tests.factories.cohorts import table_showing
 

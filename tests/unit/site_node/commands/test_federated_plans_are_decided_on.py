@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from shared.crypto.signing import SigningKey
 from shared.errors.inputs import AmbiguousReference, InvalidArgument, NotFound
+from shared.federation.histogram import Histogram
 from shared.federation.plan import (
-    Histogram,
     Member,
     Plan,
     PlanRequest,

@@ -17,7 +17,8 @@ from shared.errors.protocol import ProtocolMismatch
 from shared.federation.asked import SCALE, definition_asked
 from shared.federation.cell_policy import CellPolicy
 from shared.federation.cohort import definition_of, subject_of
-from shared.federation.plan import Histogram, StatisticsTask
+from shared.federation.histogram import Histogram
+from shared.federation.plan import StatisticsTask
 from shared.federation.secure_sum.messages import Peer, SignedPlan, SumPlan
 from shared.federation.secure_sum.policy import SumPolicy
 from shared.ids import Sha256, SiteId
