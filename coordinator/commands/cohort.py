@@ -18,8 +18,9 @@ from shared.wire import UNARY_SECONDS
 
 cohort = make_app("Cohort summaries: pooled by secure sum, small cells suppressed after pooling.")
 
-_POLL_SECONDS = 0.03, 0.5  # between two looks, the shortest and the longest: a table may be there within a second
-_POLL_SHARE = 0.05  # of the time waited so far
+_EARLIEST_SECONDS = 0.3  # no table is there before; each look costs the coordinator as much as a step of the sum
+_POLL_SECONDS = 0.05, 0.5  # between two looks, the shortest and the longest: a table may be there within a second
+_POLL_SHARE = 0.1  # of the time waited so far
 
 
 @cohort.command("list")
@@ -84,6 +85,7 @@ def _wait_for(channel: grpc.Channel, run_id: str, minutes: float) -> None:
     runs, request = FederationServiceStub(channel), federation_pb2.GetRunRequest(id=run_id)
     start = time.monotonic()
     try:
+        time.sleep(_EARLIEST_SECONDS)
         while (run := runs.GetRun(request, timeout=UNARY_SECONDS).run).state != "done":
             if run.state == "failed":
                 raise RunFailed(problem=run.problem.rstrip(".") or "the log says more")

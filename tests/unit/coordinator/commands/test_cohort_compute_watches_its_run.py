@@ -55,6 +55,7 @@ def coordinator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Coordinator]:
     services: Any = Coordinator()
     peer = Peer(federation="test-federation", role=Role.COORDINATOR, name="operator")
     monkeypatch.setattr("coordinator.trust.interceptor.peer_of", lambda _: peer)
+    monkeypatch.setattr(cohort, "_EARLIEST_SECONDS", 0)
     monkeypatch.setattr(cohort, "_POLL_SECONDS", (0, 0))
     with ThreadPoolExecutor(1) as pool:
         server = grpc.server(pool)
