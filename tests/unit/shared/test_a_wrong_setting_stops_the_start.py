@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.errors.settings import InvalidSetting, SettingsMissing, SettingsUnreadable, UnknownSetting
 from shared.frozen import Frozen
-from shared.settings import load_settings
+from shared.settings import line_of, load_settings
 from site_node.federate.policy import SitePolicy
 
 
@@ -110,3 +112,49 @@ def test_broken_toml_has_its_cause_and_never_the_value(tmp_path: Path, text: str
     with pytest.raises(SettingsUnreadable) as caught:
         load(tmp_path, text)
     assert (cause in caught.value.public, "hunter2" in caught.value.public) == (True, False)
+
+
+@given(
+    tables=st.lists(st.sampled_from(["a", "b", "a.b", "c"]), unique=True, max_size=4),
+    blank=st.lists(st.sampled_from(["", "# a comment", "  "]), max_size=2),
+    path=st.tuples(st.sampled_from("abc"), st.sampled_from("bx"), st.sampled_from("xy")),
+)
+def test_the_line_is_the_keys_own_else_its_tables(
+    tables: list[str], blank: list[str], path: tuple[str, str, str]
+) -> None:
+    """The first that says most of the key, by whichever of TOML's ways; of a key that stands nowhere it is 1."""
+    lines, known = [*blank, "x = 1"], {("x",): len(blank) + 1}
+    for table in tables:
+        for text, key in ((f"[{table}]", ()), ('"x" = 1', ("x",)), (" x.y = 2", ("x", "y")), ("not a setting", None)):
+            lines.append(text)
+            if key is not None:
+                known.setdefault((*table.split("."), *key), len(lines))
+    expected = max((len(key), -line) for key, line in {**known, (): 1}.items() if path[: len(key)] == key)
+    assert line_of("\n".join(lines), path) == -expected[1]
+
+
+def test_a_name_is_looked_for_in_its_own_table(tmp_path: Path) -> None:
+    """Of whatever kind it may be; a name of another table is no advice."""
+
+    class Either(Frozen):
+        ports: Ports | None = None
+        others: tuple[Ports, ...] = ()
+        name: str = ""
+
+    file = tmp_path / "program.toml"
+    for text, advice in (("[ports]\nmain = 1\nmian = 1\n", "write `main`"), ("nmae = 1\n", "write `name`")):
+        file.write_text(text)
+        with pytest.raises(UnknownSetting, match=advice):
+            load_settings(file, Either, program="program")
+    file.write_text("[ports]\nmain = 1\nnmae = 1\n")
+    with pytest.raises(UnknownSetting) as refused:
+        load_settings(file, Either, program="program")
+    assert "write" not in refused.value.fields["advice"]
+
+
+def test_a_file_that_is_no_text_is_said_so(tmp_path: Path) -> None:
+    file = tmp_path / "program.toml"
+    file.write_bytes(b"name = '\xff'")
+    with pytest.raises(SettingsUnreadable, match="UTF-8") as refused:
+        load_settings(file, Program, program="program")
+    assert refused.value.fields["line"] == "1"

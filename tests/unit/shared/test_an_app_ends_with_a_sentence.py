@@ -7,15 +7,20 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 import typer
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared import terminal
 from shared.errors.base import ExitCode
 from shared.errors.inputs import NoDicomFound
 from shared.errors.trust import TokenUsed
+from shared.examination import Examined, Health, examined
 
 PLANTED = "Doe^Jane"
 FAILURES: dict[str, Any] = {
@@ -175,3 +180,107 @@ def test_a_table_is_as_narrow_as_the_terminal_needs(
     monkeypatch.setenv("COLUMNS", str(width))
     terminal.print_table("Words", ("first", "second"), [("x" * 50, "a-word-of-16-xxx")])
     assert max(len(line) for line in capsys.readouterr().out.splitlines()) <= width
+
+
+def test_what_a_script_reads_is_what_was_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Text as it is, models as plain data, anything else as its text; errors likewise."""
+    part = Examined(part="H\u00f6me", health=Health.GOOD, sentence="is here")
+    terminal.print_json({"\u00fc": part, "at": Path("/x")})
+    printed = capsys.readouterr().out
+    assert printed == '{"\u00fc": {"part": "H\u00f6me", "health": "good", "sentence": "is here"}, "at": "/x"}\n'
+    monkeypatch.setitem(FAILURES, "known", NoDicomFound(source="/\u00fc"))
+    run(monkeypatch, "fail", "known", "--json")
+    assert "/\u00fc" in capsys.readouterr().err
+    run(monkeypatch, "succeed")
+    assert capsys.readouterr().out == "worked\n"
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize(("healths", "fails"), [("good note", False), ("good problem note", True), ("", False)])
+def test_an_examination_fails_by_a_problem_only(
+    capsys: pytest.CaptureFixture[str], healths: str, fails: bool, as_json: bool
+) -> None:
+    """Each part is shown when it was examined, in JSON all at once."""
+    shown = list[str]()
+
+    def parts() -> Iterator[Examined]:
+        for health in healths.split():
+            shown.append(capsys.readouterr().out)
+            yield Examined(part="a part", health=Health(health), sentence="says so")
+
+    with pytest.raises(typer.Exit) if fails else nullcontext() as ended:
+        terminal.show_examination(parts(), as_json=as_json)
+    shown.append(capsys.readouterr().out)
+    assert ended is None or ended.value.exit_code == ExitCode.FAILED
+    if as_json:
+        assert [each["health"] for each in json.loads("".join(shown))] == healths.split()
+        assert not any(shown[:-1])
+    else:
+        lines = [f"{health:<8} a part: says so\n" for health in healths.split()]
+        assert shown == ["", *lines]
+
+
+@pytest.mark.parametrize(
+    ("error", "health"),
+    [
+        (TokenUsed(), Health.PROBLEM),
+        (OSError(errno.EACCES, PLANTED), Health.PROBLEM),
+        (FAILURES["closed"], Health.PROBLEM),
+        (OSError(errno.EIO, PLANTED), None),
+        (sqlite3.OperationalError(PLANTED), None),
+        (KeyError(PLANTED), None),
+    ],
+)
+def test_what_an_examination_meets_is_a_problem_unless_it_is_a_defect(error: Exception, health: Health | None) -> None:
+    """Its sentence says what to do and quotes nothing; a defect is raised."""
+
+    def examine() -> NoReturn:
+        raise error
+
+    if health is None:
+        with pytest.raises(type(error)):
+            examined("a part", examine)
+        return
+    result = examined("a part", examine)
+    assert (result.part, result.health, PLANTED in result.sentence) == ("a part", health, False)
+    assert examined("a part", lambda: (Health.NOTE, "not yet")).sentence == "not yet"
+
+
+@given(
+    words=st.lists(st.lists(st.integers(1, 30), min_size=3, max_size=3), min_size=1, max_size=5),
+    space=st.integers(1, 160),
+)
+def test_columns_fill_the_space_and_break_no_short_word(words: list[list[int]], space: int) -> None:
+    """They fit with their lines, hold what they can, and give up where not even words fit."""
+    rows = [["x" * length for length in row] for row in words]
+    widths, lines = terminal._widths(rows, space), 3 * 3 + 1
+    whole = [max(column) for column in zip(*words, strict=True)]
+    least = [max(n if n <= 16 else 6 for n in column) for column in zip(*words, strict=True)]
+    if sum(least) + lines > space:
+        assert widths == []
+        return
+    assert sum(widths) + lines <= space
+    assert all(low <= width <= full for low, width, full in zip(least, widths, whole, strict=True))
+    if sum(whole) + lines <= space:
+        assert widths == whole
+    elif whole[0] - least[0] <= space - lines - sum(least):
+        assert widths[0] == whole[0]
+    else:
+        assert sum(widths) + lines > space - 3  # what is left is less than a character a column
+
+
+def test_a_first_column_beyond_forty_characters_is_no_name() -> None:
+    """It gets its share as the others do."""
+    for length in (39, 40, 41):
+        first, _ = terminal._widths([["x" * length, "y" * 60]], 3 * 2 + 1 + 60)
+        assert (first == length) == (length <= 40)
+
+
+def test_libraries_warnings_are_not_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """They quote what they read."""
+    run(monkeypatch, "succeed")
+    warnings.warn(PLANTED, stacklevel=1)
+    assert PLANTED not in capsys.readouterr().err
+    assert warnings.filters[0][0] == "ignore"

@@ -3,21 +3,38 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from string import Formatter
 from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.trust.interceptor import AccessInterceptor, no_check
+from shared.crypto.signing import SigningKey
 from shared.errors.base import InternalError, RicordError, code_of
-from shared.errors.transport import CoordinatorBusy, CoordinatorUnreachable
+from shared.errors.inputs import InvalidArgument
+from shared.errors.transport import CoordinatorBusy, CoordinatorUnreachable, UploadInterrupted
 from shared.errors.tree import all_errors
+from shared.errors.trust import CertificateForeign, ClockWrong, SignatureInvalid
+from shared.frozen import Frozen
+from shared.proto.ricord.v1.signed_pb2 import SignedDocument
 from shared.signed import Signed
-from shared.wire import _of_transport, from_rpc, from_signed, from_timestamp, to_signed, to_timestamp
+from shared.token import Addresses, Token, TokenKind
+from shared.wire import (
+    _of_transport,
+    _options,
+    at_enrolment,
+    from_rpc,
+    from_signed,
+    from_timestamp,
+    to_signed,
+    to_timestamp,
+)
 
 SECRET = "a private text with a path /srv/x"
 
@@ -176,3 +193,92 @@ def test_signed_documents_cross_unchanged(document: str, signature: str) -> None
 def test_moments_cross_unchanged(moment: datetime) -> None:
     """A moment arrives equal to the microsecond, in UTC."""
     assert from_timestamp(to_timestamp(moment)) == moment
+
+
+@pytest.mark.parametrize(
+    ("code", "details", "kind"),
+    [
+        (grpc.StatusCode.UNAVAILABLE, "CERTIFICATE_VERIFY_FAILED: unable to get local issuer", CertificateForeign),
+        (grpc.StatusCode.UNAVAILABLE, "CERTIFICATE_VERIFY_FAILED: certificate has expired", ClockWrong),
+        (grpc.StatusCode.UNAVAILABLE, "CERTIFICATE_VERIFY_FAILED: certificate is not yet valid", ClockWrong),
+        (grpc.StatusCode.CANCELLED, "by the server", UploadInterrupted),
+        (grpc.StatusCode.UNKNOWN, "by the server", InternalError),
+    ],
+)
+def test_what_the_transport_says_is_named(code: grpc.StatusCode, details: str, kind: type[RicordError]) -> None:
+    """A server renews its own certificate, so that one that is out of time means this machine's clock."""
+    assert type(_of_transport(code, details, "here:1")) is kind
+
+
+@pytest.mark.parametrize("busy", range(15))
+def test_a_busy_coordinator_is_asked_thirteen_times(monkeypatch: pytest.MonkeyPatch, busy: int) -> None:
+    """With pauses between half and one and a half of what it named; another error ends it at once."""
+    asked, pauses = list[str](), list[float]()
+    token = Token(
+        kind=TokenKind.JOIN,
+        addresses=Addresses(enrolment="here:1", main="here:2"),
+        federation="sample",
+        root_pem="PEM",
+        secret="s" * 32,
+    )
+
+    @contextmanager
+    def connected(address: str, *_: object, **__: object) -> Iterator[str]:
+        asked.append(address)
+        yield address
+
+    def ask(_channel: object) -> str:
+        if len(asked) <= busy:
+            raise CoordinatorBusy(seconds="4")
+        return "answer"
+
+    def fail(_channel: object) -> str:
+        raise CoordinatorUnreachable(address="here:1")
+
+    monkeypatch.setattr("shared.wire.connected", connected)
+    monkeypatch.setattr("shared.wire.time.sleep", pauses.append)
+    if busy > 12:
+        with pytest.raises(CoordinatorBusy):
+            at_enrolment(token, ask)
+    else:
+        assert at_enrolment(token, ask) == "answer"
+    assert asked == ["here:1"] * min(busy + 1, 13)
+    assert len(pauses) == min(busy, 12)
+    assert all(2 <= pause <= 6 for pause in pauses)
+    asked.clear()
+    with pytest.raises(CoordinatorUnreachable):
+        at_enrolment(token, fail)
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("prompt", [False, True])
+@pytest.mark.parametrize(
+    ("address", "is_loopback"),
+    [
+        ("127.0.0.1:1", True),
+        ("localhost:1", True),
+        ("[::1]:1", True),
+        ("example.org:1", False),
+        ("10.127.0.1:1", False),
+    ],
+)
+def test_a_proxy_is_for_what_is_not_on_this_machine(address: str, is_loopback: bool, prompt: bool) -> None:
+    """A call that waits notices within seconds that the line passes nothing; gRPC tries nothing again by itself."""
+    options = dict(_options(address, prompt=prompt))
+    assert (options.get("grpc.enable_http_proxy") == 0) == is_loopback
+    assert (options["grpc.keepalive_time_ms"] + options["grpc.keepalive_timeout_ms"] <= 6000) == prompt
+    assert options["grpc.enable_retries"] == 0
+
+
+@pytest.mark.parametrize("seconds", [-(2**62), 2**62])
+def test_a_moment_that_no_calendar_has_is_refused(seconds: int) -> None:
+    with pytest.raises(InvalidArgument):
+        from_timestamp(Timestamp(seconds=seconds))
+
+
+def test_a_text_that_is_no_utf_8_never_verifies() -> None:
+    """It arrives as another text, and stops nothing."""
+    key = SigningKey.generate()
+    message = SignedDocument(document=b"{\xff}", signature=key.sign(b"{\xff}"))
+    with pytest.raises(SignatureInvalid):
+        from_signed(message).verified(key.public, Frozen, what="it")

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from shared.errors.inputs import InvalidIdentifier
-from shared.frozen import Frozen
+from shared.frozen import Count, Frozen, LargeCount
 from shared.ids import AgreementId, Identifier, PatientPseudonym, RunId, Sha256, SiteId, StudyKey, Uid
 
 KINDS = (SiteId, Uid, Sha256, StudyKey, PatientPseudonym, AgreementId, RunId)
@@ -61,3 +61,51 @@ def test_pydantic_refuses_without_quoting() -> None:
     with pytest.raises(ValidationError) as caught:
         Holder.model_validate({"study": "DOE^JANE"})
     assert "DOE" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("drawn", "site_id"), [(0, "100000"), (899_999, "999999")])
+def test_every_number_of_six_digits_may_be_drawn(monkeypatch: pytest.MonkeyPatch, drawn: int, site_id: str) -> None:
+    """From the least to the greatest of 900,000, and no other."""
+    monkeypatch.setattr("shared.ids.secrets.randbelow", lambda bound: drawn if bound == 900_000 else bound)
+    assert SiteId.random() == site_id
+
+
+@pytest.mark.parametrize("kind", [AgreementId, RunId])
+def test_a_new_name_is_drawn_from_forty_eight_bits(kind: type[AgreementId | RunId]) -> None:
+    assert len({kind.random() for _ in range(1000)}) == 1000
+
+
+class Anything(Frozen):
+    """A value with a field of each kind that is bounded."""
+
+    count: Count = 1
+    large: LargeCount = 1
+    share: float = 0.0
+
+
+@pytest.mark.parametrize(
+    ("values", "is_valid"),
+    [
+        ({"count": 1, "large": 1}, True),
+        ({"count": 2**31 - 1, "large": 2**63 - 1}, True),
+        ({"count": 0}, False),
+        ({"large": 0}, False),
+        ({"count": 2**31}, False),
+        ({"large": 2**63}, False),
+        ({"share": float("nan")}, False),
+        ({"share": float("inf")}, False),
+        ({"more": 1}, False),
+    ],
+)
+def test_a_value_is_within_its_bounds_and_complete(values: dict[str, float], is_valid: bool) -> None:
+    """A count fits its column and field, a number is finite, and nothing unknown is accepted."""
+    if is_valid:
+        assert Anything.model_validate(values).model_dump(include=set(values)) == values
+        return
+    with pytest.raises(ValidationError):
+        Anything.model_validate(values)
+
+
+def test_a_value_stays_as_it_was_made() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Anything().count = 2  # type: ignore[misc]  # that is what must not be

@@ -36,3 +36,14 @@ def test_what_the_kernel_reports_is_raised(
     monkeypatch.setattr(ctypes, "CDLL", Library)
     with pytest.raises(raised):
         sync_filesystem(tmp_path)
+
+
+def test_without_that_call_every_file_system_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An older C library has no syncfs(2); then sync(2) is called, and only then."""
+    synced = list[None]()
+    monkeypatch.setattr("shared.durable.os.sync", lambda: synced.append(None))
+    sync_filesystem(tmp_path)
+    assert synced == []
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: object())
+    sync_filesystem(tmp_path)
+    assert synced == [None]
