@@ -236,11 +236,9 @@ def clear_folder(folder: Path, *, unchanged_for: timedelta = timedelta()) -> Non
     """
     before = time.time() - unchanged_for.total_seconds()
     for leftover in folder.glob(f".*{_TEMPORARY}"):
-        try:
+        with suppress(FileNotFoundError):  # it got its name, or was removed
             if leftover.stat().st_mtime <= before:
                 leftover.unlink()
-        except FileNotFoundError:  # it got its name, or was removed
-            continue
 
 
 def clear_unfinished_folders(parent: Path) -> None:

@@ -17,7 +17,7 @@ def print_with_rich(title: str, columns: Sequence[str], rows: Iterable[Sequence[
     table = Table(title=title, title_justify="left")
     cells = [[str(cell).replace("[", r"\[") for cell in row] for row in rows]
     widths: list[int | None] = [*_widths([columns, *cells], console.width)] or [None] * len(columns)
-    short = all(len(row[0]) <= _NAME_WIDTH for row in cells if row)
+    short = all(len(row[0]) <= _NAME_WIDTH for row in cells)
     for number, (column, width) in enumerate(zip(columns, widths, strict=True)):
         least, no_wrap = min(len(column), _LEAST_WIDTH), width is None and number == 0 and short
         table.add_column(column, overflow="fold", no_wrap=no_wrap, min_width=least, width=width)

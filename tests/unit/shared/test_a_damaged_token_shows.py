@@ -3,9 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from shared.errors.trust import TokenEmpty, TokenInvalid, TokenOfOtherKind
-from shared.token import Addresses, Token, TokenKind, new_secret, secret_digest
+from shared.token import PREFIX, Addresses, Token, TokenKind, new_secret, secret_digest
 
 TOKEN = Token(
     kind=TokenKind.JOIN,
@@ -49,3 +50,12 @@ def test_the_secret_is_shown_nowhere() -> None:
     """The secret is neither in a repr nor in the digest that the coordinator keeps."""
     assert TOKEN.secret not in repr(TOKEN)
     assert TOKEN.secret not in secret_digest(TOKEN.secret)
+
+
+def test_a_token_is_known_by_its_beginning_and_holds_a_secret() -> None:
+    """Without the beginning it is none, whatever follows; nor is one whose secret could be guessed."""
+    with pytest.raises(TokenInvalid):
+        Token.parse(TOKEN.text.removeprefix(PREFIX), kind=TokenKind.JOIN)
+    assert Token.model_validate({**dict(TOKEN), "secret": "s" * 32}).secret == "s" * 32
+    with pytest.raises(ValidationError):
+        Token.model_validate({**dict(TOKEN), "secret": "s" * 31})

@@ -77,6 +77,7 @@ def test_every_extra_is_known_by_what_it_installs(extra: str) -> None:
         assert error is not None
         assert error.fields["extra"] == extra
     assert extra_missing(ModuleNotFoundError(name="no_such_package"), [extra]) is None
+    assert extra_missing(ModuleNotFoundError("of no name"), [extra]) is None
 
 
 def test_a_package_that_is_there_is_not_asked_for() -> None:

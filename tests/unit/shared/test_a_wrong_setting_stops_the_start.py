@@ -123,13 +123,14 @@ def test_the_line_is_the_keys_own_else_its_tables(
     tables: list[str], blank: list[str], path: tuple[str, str, str]
 ) -> None:
     """The first that says most of the key, by whichever of TOML's ways; of a key that stands nowhere it is 1."""
-    lines, known = [*blank, "x = 1"], {("x",): len(blank) + 1}
+    lines = [*blank, "x = 1"]
+    known: dict[tuple[str, ...], int] = {(): 1, ("x",): len(lines)}
     for table in tables:
         for text, key in ((f"[{table}]", ()), ('"x" = 1', ("x",)), (" x.y = 2", ("x", "y")), ("not a setting", None)):
             lines.append(text)
             if key is not None:
                 known.setdefault((*table.split("."), *key), len(lines))
-    expected = max((len(key), -line) for key, line in {**known, (): 1}.items() if path[: len(key)] == key)
+    expected = max((len(key), -line) for key, line in known.items() if path[: len(key)] == key)
     assert line_of("\n".join(lines), path) == -expected[1]
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import sqlite3
 import sys
 import threading
@@ -11,12 +12,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
+import click
 import pytest
 import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import terminal
+from shared import terminal, terminal_table
 from shared.errors.base import ExitCode
 from shared.errors.inputs import NoDicomFound
 from shared.errors.trust import TokenUsed
@@ -178,7 +180,7 @@ def test_a_table_is_as_narrow_as_the_terminal_needs(
 ) -> None:
     """Where the words of a row need more than the terminal has, they are folded."""
     monkeypatch.setenv("COLUMNS", str(width))
-    terminal.print_table("Words", ("first", "second"), [("x" * 50, "a-word-of-16-xxx")])
+    terminal.print_table("Words", ("first-heading" * 3, "second"), [("x" * 50, "a-word-of-16-xxx")])
     assert max(len(line) for line in capsys.readouterr().out.splitlines()) <= width
 
 
@@ -255,7 +257,7 @@ def test_what_an_examination_meets_is_a_problem_unless_it_is_a_defect(error: Exc
 def test_columns_fill_the_space_and_break_no_short_word(words: list[list[int]], space: int) -> None:
     """They fit with their lines, hold what they can, and give up where not even words fit."""
     rows = [["x" * length for length in row] for row in words]
-    widths, lines = terminal._widths(rows, space), 3 * 3 + 1
+    widths, lines = terminal_table._widths(rows, space), 3 * 3 + 1
     whole = [max(column) for column in zip(*words, strict=True)]
     least = [max(n if n <= 16 else 6 for n in column) for column in zip(*words, strict=True)]
     if sum(least) + lines > space:
@@ -274,7 +276,7 @@ def test_columns_fill_the_space_and_break_no_short_word(words: list[list[int]], 
 def test_a_first_column_beyond_forty_characters_is_no_name() -> None:
     """It gets its share as the others do."""
     for length in (39, 40, 41):
-        first, _ = terminal._widths([["x" * length, "y" * 60]], 3 * 2 + 1 + 60)
+        first, _ = terminal_table._widths([["x" * length, "y" * 60]], 3 * 2 + 1 + 60)
         assert (first == length) == (length <= 40)
 
 
@@ -284,3 +286,58 @@ def test_libraries_warnings_are_not_shown(monkeypatch: pytest.MonkeyPatch, capsy
     warnings.warn(PLANTED, stacklevel=1)
     assert PLANTED not in capsys.readouterr().err
     assert warnings.filters[0][0] == "ignore"
+
+
+def test_a_reader_that_went_away_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`| head` has read enough: nothing is said of it, and what Python writes at its end goes nowhere."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as output, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", output)
+        assert run(patch, "succeed") == ExitCode.DONE
+        os.write(writer, b"more")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_wrong_use_that_no_command_has_is_a_sentence_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(FAILURES, "known", click.ClickException("This\n is wrong."))
+    assert run(monkeypatch, "fail", "known") == ExitCode.USAGE
+    assert capsys.readouterr().err == "error: This is wrong.\n"
+
+
+def test_a_verb_has_its_own_options_only() -> None:
+    """It is imported when it is called; there is no other verb, and completion is the whole program's."""
+    app = terminal.make_app("A program.", package="site_node.commands", verbs=("status",))
+
+    @app.callback()
+    def main() -> None:
+        pass
+
+    group = typer.main.get_command(app)
+    assert isinstance(group, terminal.VerbsOnDemand)
+    context = click.Context(group)
+    verb = group.get_command(context, "status")
+    assert verb is not None
+    assert verb.name == "status"
+    assert not any("completion" in str(parameter.name) for parameter in verb.params)
+    assert group.get_command(context, "folder_of") is None
+    assert [item.value for item in group.shell_complete(context, "st")] == ["status"]
+    described = group.described().commands["status"]
+    assert (described.help or "").splitlines()[0] == (verb.help or "").splitlines()[0]
+
+
+@pytest.mark.parametrize("longest", [16, 40, 41])
+def test_a_name_stays_whole_where_not_even_words_fit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], longest: int
+) -> None:
+    """The first column is copied from a narrow terminal; names beyond 40 characters are folded, and nothing is lost."""
+    monkeypatch.setenv("COLUMNS", "70")
+    names = ("x" * longest, "y")
+    terminal.print_table("Names", ("name", "b", "c", "d", "e"), [(name, *("a-word-of-16-xxx",) * 4) for name in names])
+    shown = capsys.readouterr().out
+    assert (names[0] in shown) == (longest <= 40)
+    assert shown.count("x") >= longest

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.durable import file_to_sync, sync_filesystem
+from shared.durable import file_to_sync, sync_filesystem, sync_folder
 from shared.errors.storage import DiskFull
 
 
@@ -47,3 +47,12 @@ def test_without_that_call_every_file_system_is_synced(tmp_path: Path, monkeypat
     monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: object())
     sync_filesystem(tmp_path)
     assert synced == [None]
+
+
+def test_no_handle_stays_open(tmp_path: Path) -> None:
+    """Of studies that come by the thousand."""
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        sync_filesystem(tmp_path)
+        sync_folder(tmp_path)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -9,7 +9,6 @@ from typing import Any, NoReturn
 import pytest
 
 from coordinator.home.settings import Home
-from coordinator.monitoring import figures as module
 from coordinator.monitoring.endpoint import monitored
 from coordinator.monitoring.figures import CoordinatorFigures
 from coordinator.monitoring.health import check_engine, engine_pulse, store_answers
@@ -130,7 +129,7 @@ def test_the_store_is_not_counted_again_within_ten_seconds(
 ) -> None:
     """A request counts where ten seconds or more are over since the last count; the others see what it counted."""
     now, figures = 1000.0, CoordinatorFigures(home, store)
-    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    monkeypatch.setattr("coordinator.monitoring.figures.time.monotonic", lambda: now)
     shown = list[float]()
     for number, pause in enumerate((0.0, 9.5, 0.5, 9.5, 0.25, 0.25, 10.5), start=1):
         now += pause
