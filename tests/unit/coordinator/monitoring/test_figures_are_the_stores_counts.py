@@ -22,6 +22,31 @@ from shared.signed import Signed
 from tests.factories.rows import NOW, SITE_ID, make_agreement, make_run, make_site, make_submission
 
 SIGNED = Signed(document="{}", signature="c2ln")
+REPORT = Presence(
+    site_id=SITE_ID,
+    reported_at=NOW,
+    version="1.0.0",
+    received=1,
+    waiting=2,
+    quarantined=3,
+    excluded=4,
+    refused=5,
+    submitted=6,
+    queued=7,
+    free_bytes=8,
+    certificate_ends_at=NOW + timedelta(days=9),
+)
+WITHDRAWAL = Withdrawal(
+    number=1,
+    submission=Sha256("1" * 64),
+    site_id=SITE_ID,
+    study=make_submission(1).study,
+    curator="curator",
+    by="site",
+    instances=(),
+    ciphertext=Sha256("2" * 64),
+    withdrawn_at=NOW,
+)
 
 
 @pytest.fixture
@@ -51,43 +76,18 @@ def fail(_store: SqlStore) -> NoReturn:
 
 def test_each_figure_is_a_count_of_its_own_kind(home: Home, store: SqlStore) -> None:
     """No two rows are taken for each other: what was reported, what is unfinished, and of whom."""
-    report = Presence(
-        site_id=SITE_ID,
-        reported_at=NOW,
-        version="1.0.0",
-        received=1,
-        waiting=2,
-        quarantined=3,
-        excluded=4,
-        refused=5,
-        submitted=6,
-        queued=7,
-        free_bytes=8,
-        certificate_ends_at=NOW + timedelta(days=9),
-    )
     other, lost = SiteId("100002"), 3
-    withdrawal = Withdrawal(
-        number=1,
-        submission=Sha256("1" * 64),
-        site_id=SITE_ID,
-        study=make_submission(1).study,
-        curator="curator",
-        by="site",
-        instances=(),
-        ciphertext=Sha256("2" * 64),
-        withdrawn_at=NOW,
-    )
     with store.begin() as work:
         work.put_site(make_site())
         work.put_site(make_site().model_copy(update={"name": "Beta", "site_id": None}))  # it has not signed yet
         work.put_site(make_site().model_copy(update={"name": "Gamma", "site_id": other}))  # it has not reported yet
         work.put_agreement(make_agreement(SIGNED))
-        work.put_presence(report)
+        work.put_presence(REPORT)
         work.add_submission(make_submission(1))
         work.add_submission(make_submission(2 + lost))
         for number in (1, 2):
             work.put_upload(Upload(name=Sha256(f"{number:064x}"), site_id=SITE_ID, continued_at=NOW))
-        work.put_withdrawal(withdrawal)
+        work.put_withdrawal(WITHDRAWAL)
         for number, state in enumerate(("done", "done", "failed")):
             work.put_run(make_run(number, state))  # type: ignore[arg-type]  # a tuple of texts
         work.append_event(at=NOW, actor="coordinator/operator", action="site.invited", about="Beta")
@@ -101,7 +101,7 @@ def test_each_figure_is_a_count_of_its_own_kind(home: Home, store: SqlStore) -> 
         "disk_free_bytes": {site: 8},
     }
     assert figures["site_contact_timestamp_seconds"] == {site: NOW.timestamp()}
-    assert figures["site_certificate_end_timestamp_seconds"] == {site: report.certificate_ends_at.timestamp()}
+    assert figures["site_certificate_end_timestamp_seconds"] == {site: REPORT.certificate_ends_at.timestamp()}
     assert figures["agreements"] == {("signed",): 1}
     assert figures["submissions"] == {(*site, "received"): 2}
     assert figures["submission_bytes"] == {(*site, "received"): 2 * make_submission(1).ciphertext_size}

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors.protocol import ProtocolInvalid
-from shared.protocol.cohort import MISSING, OTHER, CohortDefinition, filled_cells
+from shared.protocol.cohort import MISSING, OTHER, Category, CohortDefinition, filled_cells
 from shared.protocol.loader import load_protocol
 
 HEAD = 'name = "x"\nedition = "1"\nsource = "a test"\n'
@@ -99,3 +99,127 @@ def test_what_the_criteria_leave_no_room_for_is_stated() -> None:
         expected |= {f"covid_status*covid_method/{status}/{label}" for label in labels}
     expected |= {f"modality/{OTHER}"} if set(criteria.modality.allowed) <= {"CT", "CR", "DX"} else set()
     assert expected <= set(DEFINITION.zero)
+
+
+bands = st.builds(
+    lambda low, width: Category(label="x", lowest=low, below=None if width is None else low + width),
+    st.integers(0, 9),
+    st.none() | st.integers(1, 9),
+)
+NUMBERS = [number / 2 for number in range(-2, 60)]
+
+
+@given(band=bands, other=bands)
+def test_a_band_holds_its_numbers(band: Category, other: Category) -> None:
+    """From the lowest, and below the end; it lies within another that holds them all."""
+    assert band.lowest is not None
+    held, in_other = ({n for n in NUMBERS if each.matches(n)} for each in (band, other))
+    assert held == {n for n in NUMBERS if band.lowest <= n and (band.below is None or n < band.below)}
+    assert band.lies_within(other) == (held <= in_other)
+    texts = Category(label="x", values=("x",))
+    assert not band.lies_within(texts)
+    assert not texts.lies_within(band)
+    assert not texts.matches(1)
+    assert not band.matches("1")
+
+
+@pytest.mark.parametrize("value", ["yes", " YES ", "Maybe", "may", "y"])
+def test_a_text_matches_whole_or_by_its_beginning(value: str) -> None:
+    """Whatever its case and the white space around it."""
+    category = Category(label="x", values=("Yes",), starts=("mAy",))
+    assert category.matches(value) == (value != "y")
+
+
+@pytest.mark.parametrize(
+    "kind", ['label = "x"', 'label = "x", values = ["a"], lowest = 1', 'label = "x", starts = ["a"], lowest = 1']
+)
+def test_a_category_is_of_one_kind(kind: str) -> None:
+    text = VARIABLE.replace('label = "young", lowest = 0, below = 18', kind)
+    with pytest.raises(ProtocolInvalid):
+        CohortDefinition.from_toml(HEAD + text)
+
+
+def test_other_is_of_texts_only() -> None:
+    """A number that no band holds is not recorded; a text that no category has is another."""
+    numbers = CohortDefinition.from_toml(HEAD + VARIABLE).variable("age")
+    assert (numbers.labels, numbers.label_of(-1)) == (("young", "old", MISSING), MISSING)
+    words = VARIABLE.replace('label = "young", lowest = 0, below = 18', 'label = "young", values = ["a"]')
+    words = words.replace(', { label = "old", lowest = 18 }', "")
+    texts = CohortDefinition.from_toml(HEAD + words).variable("age")
+    assert (texts.labels, texts.label_of("b"), texts.label_of(None)) == (("young", OTHER, MISSING), OTHER, MISSING)
+
+
+def of_unit(name: str, unit: str, only: str = "") -> str:
+    text = named(name).replace('unit = "patients"', f'unit = "{unit}"').replace('field = "age"', f'field = "{name}"')
+    return text + (f'only = "{only}"\n' if only else "")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (named("patients"), "a total's"),
+        (named("images"), "a total's"),
+        (named("a") + table("aa"), "does not name two variables"),
+        (of_unit("a", "patients") + of_unit("b", "studies") + table("ab"), "different things"),
+        (of_unit("a", "patients") + of_unit("b", "patients", "a/old") + table("ab"), "different things"),
+        (VARIABLE.replace('"old"', '"young"'), "stands twice"),
+        (VARIABLE.replace("below = 18", "below = 19"), "overlap"),
+        (VARIABLE.replace(", below = 18", ""), "gap"),
+        (of_unit("a", "patients") + of_unit("b", "patients") + table("ab") * 2, "cell stands twice"),
+        (of_unit("a", "patients") + of_unit("b", "patients") + table("ab") + table("ba"), "closes a ring"),
+        ('same = [["age/old", "age/older"]]\n' + VARIABLE, "no cell age/older"),
+    ],
+)
+def test_what_would_be_counted_wrongly_is_refused(text: str, problem: str) -> None:
+    """A name that a total has, a table of one variable or of two units, a doubled label, band or table."""
+    with pytest.raises(ProtocolInvalid) as refused:
+        CohortDefinition.from_toml(HEAD + text)
+    assert problem in refused.value.public
+
+
+def test_tables_in_a_chain_or_star_are_no_ring() -> None:
+    """Nor are two ways to sort one fact by another, where they have their rows or their columns in common."""
+    units = "".join(of_unit(name, "patients") for name in "abcd")
+    for pairs in (("ab", "bc", "cd"), ("ab", "ac", "ad"), ("ab", "cd")):
+        definition = CohortDefinition.from_toml(HEAD + units + "".join(map(table, pairs)))
+        assert len(definition.crossed) == len(pairs)
+    again = of_unit("c", "patients").replace('field = "c"', 'field = "b"')
+    two = of_unit("a", "patients") + of_unit("b", "patients") + again
+    definition = CohortDefinition.from_toml(HEAD + two + table("ab") + table("ac"))
+    assert [len(tables) for tables in definition.crossed.values()] == [2]
+    fourth = of_unit("d", "patients").replace('field = "d"', 'field = "a"')
+    with pytest.raises(ProtocolInvalid, match="closes a ring"):
+        CohortDefinition.from_toml(HEAD + two + fourth + table("ab") + table("dc"))
+
+
+@given(chosen=st.sets(st.sampled_from([each.name for each in DEFINITION.variables])), whole=st.booleans())
+def test_a_part_of_a_definition_states_what_the_whole_does(chosen: set[str], whole: bool) -> None:
+    """Of the cells that it has, and nothing else; a variable that counts within another brings that one along."""
+    variables = [each for each in DEFINITION.variables if each.name in chosen]
+    part = DEFINITION.having(variables, (), DEFINITION.filled if whole else None)
+    needed = {each.only.partition("/")[0] for each in variables if each.only}
+    assert {each.name for each in part.variables} == chosen | needed
+    cells = set(part.cells)
+    assert set(part.zero) == {cell for cell in DEFINITION.zero if cell in cells}
+    assert set(DEFINITION.same) & {(a, b) for a in cells for b in cells} <= set(part.same)
+    assert set(part.implies) == {pair for pair in DEFINITION.implies if {*pair} <= cells}
+    fields = {each.field for each in part.variables if each.source == "clinical"}
+    assert part.filled == tuple(field for field in DEFINITION.filled if whole or field in fields)
+    for lacks, missing in set(part.same) - set(DEFINITION.same):
+        field, name = lacks.removeprefix("filled*").partition("/")[0], missing.partition("/")[0]
+        assert (lacks, missing) == (filled_cells(field)[1], f"{name}/{MISSING}")
+        assert part.variable(name).field == field
+
+
+def test_other_bands_of_a_fact_are_empty_where_the_whole_is() -> None:
+    """A band that lies in an empty one is empty, and so is `not recorded` where that is."""
+    age = DEFINITION.variable("age")
+    split = age.model_copy(
+        update={
+            "name": "decade",
+            "categories": tuple(Category(label=f"{low}", lowest=low, below=low + 9) for low in range(0, 90, 9)),
+        }
+    )
+    assert set(DEFINITION.having([split], ()).zero) == {"decade/0", "decade/9", "decade/not recorded"}
+    other = split.model_copy(update={"field": "another"})
+    assert DEFINITION.having([other], ()).zero == ()
