@@ -1,5 +1,7 @@
 """A token's text carries everything, and any damage shows."""
 
+import base64
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,3 +61,7 @@ def test_a_token_is_known_by_its_beginning_and_holds_a_secret() -> None:
     assert Token.model_validate({**dict(TOKEN), "secret": "s" * 32}).secret == "s" * 32
     with pytest.raises(ValidationError):
         Token.model_validate({**dict(TOKEN), "secret": "s" * 31})
+
+
+def test_a_new_secret_has_256_bits() -> None:
+    assert len(base64.urlsafe_b64decode(new_secret() + "=")) == 32

@@ -189,3 +189,32 @@ def test_what_a_channel_trusts_and_shows_is_read_from_the_home(home: Home) -> No
     shown.check()
     with pytest.raises(CertificateForeign):
         replace(shown, root=pki.make_ca("sample").root_pem).check()
+
+
+def test_a_channel_renews_first(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is due when it is opened."""
+    before = home.certificate
+    monkeypatch.setattr("shared.member.pki.renew_at", lambda _: datetime(2000, 1, 1, tzinfo=UTC))
+    with member_channel(home.member):
+        assert home.certificate != before
+
+
+def test_a_member_shows_its_key_and_certificate_and_anybody_the_root_only(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One without the other is shown to nobody."""
+    shown = list[tuple[object, ...]]()
+    monkeypatch.setattr(
+        "shared.wire.grpc.ssl_channel_credentials",
+        lambda root_certificates, *own: shown.append((root_certificates, *own)),
+    )
+    whole = home.member.credentials
+    whole.to_grpc()
+    for part in (
+        replace(whole, key=None),
+        replace(whole, certificate=None),
+        replace(whole, key=None, certificate=None),
+    ):
+        part.to_grpc()
+    root = home.root.root_pem
+    assert shown == [(root, home.member.key.read_bytes(), home.certificate), (root,), (root,), (root,)]

@@ -9,20 +9,20 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import nullcontext
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 import pytest
 import typer
-from hypothesis import given
-from hypothesis import strategies as st
 
-from shared import terminal, terminal_table
+from shared import terminal
 from shared.errors.base import ExitCode
 from shared.errors.inputs import NoDicomFound
 from shared.errors.trust import TokenUsed
 from shared.examination import Examined, Health, examined
+from shared.extras import DISTRIBUTION
 
 PLANTED = "Doe^Jane"
 FAILURES: dict[str, Any] = {
@@ -108,6 +108,7 @@ def test_every_failure_is_one_sentence_without_a_value(
 def test_with_json_the_error_is_an_object(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "fail", "known", "--json") == ExitCode.USAGE
     error = json.loads(capsys.readouterr().err)["error"]
+    assert set(error) == {"code", "message", "fields"}
     assert (error["code"], error["fields"]) == ("no-dicom-found", {"source": "/archive"})
 
 
@@ -150,38 +151,8 @@ def test_a_threads_failure_shows_no_value(monkeypatch: pytest.MonkeyPatch, capsy
     thread.join()
     output = capsys.readouterr().err
     assert "defect" in output
+    assert "in work" not in output, "nobody asked for it"
     assert PLANTED not in output
-
-
-def test_a_table_shows_its_cells_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal.print_table("Studies", ["state", "count"], [("[bold]waiting[/bold]", 3)])
-    assert "[bold]waiting[/bold]" in capsys.readouterr().out
-
-
-def test_a_table_breaks_no_word_where_there_is_space(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """On 80 columns a digest of 64 digits is folded; headings, dates and codes stay whole."""
-    monkeypatch.setenv("COLUMNS", "80")
-    headings = ("id", "SITEID", "sequence", "modalities", "instance count", "received at")
-    words = ("895096", "CR", "clinical-import", "2026-11-30", "10:04:17")
-    row = ("9e23290b" * 8, words[0], 1, words[1], words[2], f"{words[3]} {words[4]}")
-    terminal.print_table("Submissions", headings, [row, row])
-    lines = capsys.readouterr().out.splitlines()
-    shown = " ".join(lines).split()
-    assert all(word in shown for word in (*words, *" ".join(headings).split()))
-    assert {line[-1] for line in lines[1:]} <= set("┓┃┩│┘")  # nothing is cut off at the right
-    assert all(len(line) <= 80 for line in lines)
-
-
-@pytest.mark.parametrize("width", [20, 40, 80])
-def test_a_table_is_as_narrow_as_the_terminal_needs(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int
-) -> None:
-    """Where the words of a row need more than the terminal has, they are folded."""
-    monkeypatch.setenv("COLUMNS", str(width))
-    terminal.print_table("Words", ("first-heading" * 3, "second"), [("x" * 50, "a-word-of-16-xxx")])
-    assert max(len(line) for line in capsys.readouterr().out.splitlines()) <= width
 
 
 def test_what_a_script_reads_is_what_was_said(
@@ -250,36 +221,6 @@ def test_what_an_examination_meets_is_a_problem_unless_it_is_a_defect(error: Exc
     assert examined("a part", lambda: (Health.NOTE, "not yet")).sentence == "not yet"
 
 
-@given(
-    words=st.lists(st.lists(st.integers(1, 30), min_size=3, max_size=3), min_size=1, max_size=5),
-    space=st.integers(1, 160),
-)
-def test_columns_fill_the_space_and_break_no_short_word(words: list[list[int]], space: int) -> None:
-    """They fit with their lines, hold what they can, and give up where not even words fit."""
-    rows = [["x" * length for length in row] for row in words]
-    widths, lines = terminal_table._widths(rows, space), 3 * 3 + 1
-    whole = [max(column) for column in zip(*words, strict=True)]
-    least = [max(n if n <= 16 else 6 for n in column) for column in zip(*words, strict=True)]
-    if sum(least) + lines > space:
-        assert widths == []
-        return
-    assert sum(widths) + lines <= space
-    assert all(low <= width <= full for low, width, full in zip(least, widths, whole, strict=True))
-    if sum(whole) + lines <= space:
-        assert widths == whole
-    elif whole[0] - least[0] <= space - lines - sum(least):
-        assert widths[0] == whole[0]
-    else:
-        assert sum(widths) + lines > space - 3  # what is left is less than a character a column
-
-
-def test_a_first_column_beyond_forty_characters_is_no_name() -> None:
-    """It gets its share as the others do."""
-    for length in (39, 40, 41):
-        first, _ = terminal_table._widths([["x" * length, "y" * 60]], 3 * 2 + 1 + 60)
-        assert (first == length) == (length <= 40)
-
-
 def test_libraries_warnings_are_not_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """They quote what they read."""
     run(monkeypatch, "succeed")
@@ -304,12 +245,13 @@ def test_a_reader_that_went_away_is_no_failure(
 def test_a_wrong_use_that_no_command_has_is_a_sentence_too(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(FAILURES, "known", click.ClickException("This\n is wrong."))
-    assert run(monkeypatch, "fail", "known") == ExitCode.USAGE
-    assert capsys.readouterr().err == "error: This is wrong.\n"
+    for kind in (click.ClickException, click.UsageError):
+        monkeypatch.setitem(FAILURES, "known", kind("This\n is wrong."))
+        assert run(monkeypatch, "fail", "known") == ExitCode.USAGE
+        assert capsys.readouterr().err.startswith("error: This is wrong")
 
 
-def test_a_verb_has_its_own_options_only() -> None:
+def test_a_verb_has_its_own_options_only(capsys: pytest.CaptureFixture[str]) -> None:
     """It is imported when it is called; there is no other verb, and completion is the whole program's."""
     app = terminal.make_app("A program.", package="site_node.commands", verbs=("status",))
 
@@ -326,18 +268,62 @@ def test_a_verb_has_its_own_options_only() -> None:
     assert not any("completion" in str(parameter.name) for parameter in verb.params)
     assert group.get_command(context, "folder_of") is None
     assert [item.value for item in group.shell_complete(context, "st")] == ["status"]
+    group.format_help(context, context.make_formatter())
+    assert "status" in capsys.readouterr().out
     described = group.described().commands["status"]
     assert (described.help or "").splitlines()[0] == (verb.help or "").splitlines()[0]
 
 
-@pytest.mark.parametrize("longest", [16, 40, 41])
-def test_a_name_stays_whole_where_not_even_words_fit(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], longest: int
+def test_the_release_is_said_before_anything_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The first column is copied from a narrow terminal; names beyond 40 characters are folded, and nothing is lost."""
-    monkeypatch.setenv("COLUMNS", "70")
-    names = ("x" * longest, "y")
-    terminal.print_table("Names", ("name", "b", "c", "d", "e"), [(name, *("a-word-of-16-xxx",) * 4) for name in names])
-    shown = capsys.readouterr().out
-    assert (names[0] in shown) == (longest <= 40)
-    assert shown.count("x") >= longest
+    """Whatever else stands in the command line; without the option nothing is said of it."""
+    app = sample_app()
+
+    @app.callback()
+    def main(release: terminal.Version = False) -> None:
+        del release
+
+    for arguments in (("--version",), ("--version", "succeed"), ("succeed",)):
+        monkeypatch.setattr(sys, "argv", ["sample", *arguments])
+        with pytest.raises(SystemExit) as end:
+            terminal.run_app(app, "sample")
+        said = capsys.readouterr().out
+        assert (end.value.code or 0) == 0
+        assert said == ("worked\n" if arguments == ("succeed",) else version(DISTRIBUTION) + "\n")
+
+
+def test_a_package_that_is_not_there_is_named_with_its_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the program's extras; any other import that fails is a defect."""
+    monkeypatch.setattr(sys, "argv", ["sample", "fail", "known"])
+    for name, words in (("pydicom.inner", "ricord-federation[site]"), ("no_such_package", "defect of its own")):
+        monkeypatch.setitem(FAILURES, "known", ModuleNotFoundError(name=name))
+        with pytest.raises(SystemExit):
+            terminal.run_app(sample_app(), "sample", ["site"])
+        assert words in capsys.readouterr().err
+
+
+def test_where_a_failure_arose_is_said_from_its_first_cause() -> None:
+    """What was caught on the way is there unless it was hidden; causes in a ring end."""
+    first, second, third = KeyError(PLANTED), ValueError(PLANTED), OSError(PLANTED)
+    second.__context__ = first
+    third.__cause__ = second
+    named = [line.rpartition(".")[2] for line in terminal.trace_lines(third)]
+    assert named == ["KeyError", "ValueError", "OSError"]
+    second.__suppress_context__ = True
+    assert len(terminal.trace_lines(third)) == 2
+    second.__cause__ = third
+    assert len(terminal.trace_lines(third)) == 2
+
+
+def test_only_the_nearest_verb_is_suggested(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = sample_app()
+    app.command("succeeds")(lambda: None)
+    monkeypatch.setattr(sys, "argv", ["sample", "suceed"])
+    with pytest.raises(SystemExit):
+        terminal.run_app(app, "sample")
+    assert capsys.readouterr().err.startswith("error: There is no command `suceed` (did you mean `succeed`?);")

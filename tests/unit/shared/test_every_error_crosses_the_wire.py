@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from string import Formatter
 from typing import Any
@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.trust.interceptor import AccessInterceptor, no_check
+from shared.crypto.pki import make_ca
 from shared.crypto.signing import SigningKey
 from shared.errors.base import InternalError, RicordError, code_of
 from shared.errors.inputs import InvalidArgument
@@ -26,16 +27,27 @@ from shared.proto.ricord.v1.signed_pb2 import SignedDocument
 from shared.signed import Signed
 from shared.token import Addresses, Token, TokenKind
 from shared.wire import (
+    SERVER_OPTIONS,
+    Credentials,
     _of_transport,
     _options,
     at_enrolment,
+    connected,
     from_rpc,
     from_signed,
     from_timestamp,
     to_signed,
     to_timestamp,
 )
+from tests.factories.ports import free_port
 
+TOKEN = Token(
+    kind=TokenKind.JOIN,
+    addresses=Addresses(enrolment="here:1", main="here:2"),
+    federation="sample",
+    root_pem="PEM",
+    secret="s" * 32,
+)
 SECRET = "a private text with a path /srv/x"
 
 
@@ -214,13 +226,6 @@ def test_what_the_transport_says_is_named(code: grpc.StatusCode, details: str, k
 def test_a_busy_coordinator_is_asked_thirteen_times(monkeypatch: pytest.MonkeyPatch, busy: int) -> None:
     """With pauses between half and one and a half of what it named; another error ends it at once."""
     asked, pauses = list[str](), list[float]()
-    token = Token(
-        kind=TokenKind.JOIN,
-        addresses=Addresses(enrolment="here:1", main="here:2"),
-        federation="sample",
-        root_pem="PEM",
-        secret="s" * 32,
-    )
 
     @contextmanager
     def connected(address: str, *_: object, **__: object) -> Iterator[str]:
@@ -239,15 +244,15 @@ def test_a_busy_coordinator_is_asked_thirteen_times(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("shared.wire.time.sleep", pauses.append)
     if busy > 12:
         with pytest.raises(CoordinatorBusy):
-            at_enrolment(token, ask)
+            at_enrolment(TOKEN, ask)
     else:
-        assert at_enrolment(token, ask) == "answer"
+        assert at_enrolment(TOKEN, ask) == "answer"
     assert asked == ["here:1"] * min(busy + 1, 13)
     assert len(pauses) == min(busy, 12)
     assert all(2 <= pause <= 6 for pause in pauses)
     asked.clear()
     with pytest.raises(CoordinatorUnreachable):
-        at_enrolment(token, fail)
+        at_enrolment(TOKEN, fail)
     assert len(asked) == 1
 
 
@@ -282,3 +287,52 @@ def test_a_text_that_is_no_utf_8_never_verifies() -> None:
     message = SignedDocument(document=b"{\xff}", signature=key.sign(b"{\xff}"))
     with pytest.raises(SignatureInvalid):
         from_signed(message).verified(key.public, Frozen, what="it")
+
+
+def test_a_call_to_nobody_is_unreachable() -> None:
+    """An error of a call in the block comes out as ours."""
+    address = f"127.0.0.1:{free_port()}"
+    root = make_ca("sample").root_pem
+    with pytest.raises(CoordinatorUnreachable) as raised, connected(address, Credentials(root)) as channel:
+        call(channel, "/test/Unary")
+    assert raised.value.fields["address"] == address
+
+
+def test_a_port_has_one_server() -> None:
+    """A second one fails, and does not share the calls of the first."""
+    with futures_server() as (first, port), futures_server() as (second, _):
+        del first
+        with pytest.raises(RuntimeError):
+            second.add_insecure_port(f"127.0.0.1:{port}")
+
+
+@contextmanager
+def futures_server() -> Iterator[tuple[grpc.Server, int]]:
+    server = grpc.server(ThreadPoolExecutor(1), options=SERVER_OPTIONS)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield server, port
+    finally:
+        server.stop(None).wait()
+
+
+@pytest.mark.parametrize(("end", "pause"), [("least", 2), ("most", 6)])
+def test_pauses_are_drawn_between_half_and_one_and_a_half(
+    monkeypatch: pytest.MonkeyPatch, end: str, pause: float
+) -> None:
+    """Of what a busy coordinator named, so that those refused together do not come back together."""
+    pauses, asked = list[float](), list[None]()
+    draw = {"least": lambda _, low, high: low, "most": lambda _, low, high: high}[end]
+    monkeypatch.setattr("shared.wire.SystemRandom.uniform", draw)
+    monkeypatch.setattr("shared.wire.time.sleep", pauses.append)
+    monkeypatch.setattr("shared.wire.connected", lambda *_: nullcontext())
+
+    def ask(_channel: object) -> str:
+        asked.append(None)
+        if len(asked) < 2:
+            raise CoordinatorBusy(seconds="4")
+        return "answer"
+
+    assert at_enrolment(TOKEN, ask) == "answer"
+    assert pauses == [pause]

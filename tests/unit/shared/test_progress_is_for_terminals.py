@@ -28,6 +28,7 @@ def test_a_terminal_shows_stage_count_and_rate(monkeypatch: pytest.MonkeyPatch) 
     assert "3/3" in shown
     assert "studies/s" in shown
     assert "0:00:00" in shown
+    assert shown.endswith("\x1b[2K"), "the bar goes when the block ends"
 
 
 @pytest.mark.parametrize(("stream", "shown"), [(io.StringIO, True), (Terminal, False)])

@@ -151,6 +151,7 @@ def test_a_scope_is_bounded(most: dict[str, Any], too_much: dict[str, Any]) -> N
 
 
 def test_terms_allow_something() -> None:
+    assert make_terms(modes=(Mode.SUBMIT,)).modes == (Mode.SUBMIT,)
     with pytest.raises(ValidationError):
         make_terms(modes=())
 
@@ -162,17 +163,18 @@ def test_a_recipient_is_compared_by_its_first_sixteen_digits() -> None:
 def test_the_page_says_every_term_once() -> None:
     """Clauses are numbered from 1, hang by their number, and are no wider than 100 characters."""
     keys = make_keys()
-    plain = terms_page(make_terms())
+    scope = Scope(description=f"chest imaging {'x ' * 200}", modalities=("CT", "DX"))
+    plain = terms_page(make_terms(scope=scope))
     heading, line, *clauses = plain.splitlines()
     assert (heading, line) == ("Terms of agreement A-0123456789ab, version 7", "=" * len(heading))
     numbers = [int(clause[:2]) for clause in clauses if clause[2] == "."]
     assert numbers == list(range(1, len(numbers) + 1))
     assert all(len(clause) <= 100 for clause in clauses)
-    assert all(clause[2:4] in (". ", "  ") for clause in clauses)
+    assert all(clause[2:4] in (". ", "  ") and clause[4] != " " for clause in clauses)
     said = " ".join(plain.split())
     for words in (
         "is between General Hospital and sample.",
-        "It covers CT, DX: chest imaging.",
+        "It covers CT, DX: chest imaging x",
         "It allows submission of sealed studies, pooled counts of the cohort.",
         f"signing key is {keys.fingerprint}, its recipient {short_digest(RECIPIENT)}.",
         "signs with the key SHA256:coordinator.",
@@ -273,6 +275,7 @@ def test_an_answer_to_the_open_call_is_bounded(change: dict[str, Any], is_valid:
     [
         ((), True),
         (("x" * 100,) * 5, True),
+        (("x",), True),
         (("x" * 101,), False),
         (("x",) * 6, False),
         ((" ",), False),

@@ -57,7 +57,7 @@ def test_a_safe_private_element_lies_where_its_creator_reserved(block: int, elem
     [safe] = read_safe_private(f"{PRIVATE}{group:04X},MAKER,{element:02X},Name,IS,1,a test\n", file="x.csv")
     rule = safe.rule(block)
     assert f"{rule.tag:08X}" == f"{group:04X}{block:02X}{element:02X}"
-    assert (rule.action, rule.vrs, rule.multiplicity) == (Action.KEEP, {"IS"}, "1")
+    assert (rule.action, rule.vrs, rule.multiplicity) == (Action.KEEP, frozenset({"IS"}), "1")
 
 
 def test_a_private_element_stands_once() -> None:
@@ -170,13 +170,14 @@ def test_a_word_with_marks_stands_without_them_too() -> None:
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("shared.protocol.words.parse_part", lambda *_, **__: small_rules(2))
-        for prose in (False, True):
-            words = Words.from_files(files, file="rules.toml", prose=prose)
-            assert words.prose == ({"and"} if prose else set())
+        without, words = (Words.from_files(files, file="rules.toml", prose=prose) for prose in (False, True))
+    assert not without.prose
+    assert words.prose == {"and"}
     assert words.vocabulary["dunn"] == Word(1, 2, 0)
     assert words.vocabulary["mull"] == Word(3, 4, 2)
     assert words.vocabulary["dünn"] == Word(7, 8, 0)
-    assert (words.surnames, words.devices) == ({"smith", "mull"}, {"maker one"})
+    assert words.surnames == {"smith", "mull"}
+    assert words.devices == {"maker one"}
     assert unmarked("THÓRAX") == "thorax"
 
 

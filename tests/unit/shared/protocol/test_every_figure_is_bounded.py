@@ -73,7 +73,8 @@ def test_a_value_is_within_its_bounds(
 ) -> None:
     """The least and the most are accepted, and nothing beyond."""
     field = model.model_fields[name]
-    values = TypeAdapter[Any](Annotated[field.annotation, field])
+    annotated: Any = Annotated[field.annotation, field]
+    values = TypeAdapter[Any](annotated)
     for value in within:
         values.validate_python(value)
     for value in outside:
