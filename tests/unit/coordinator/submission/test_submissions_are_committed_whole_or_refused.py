@@ -219,7 +219,9 @@ def test_what_was_sealed_under_a_replaced_version_is_sealed_again(
     other = older.model_copy(update={"agreement": AgreementId("A-ffffffffffff")})
     with store.read() as reading:
         terms = service._claims.terms(reading, membership.agreement)
-        service._claims.check(reading, membership.site_id, older, terms)
+        every = older.model_copy(update={"modalities": terms.scope.modalities})
+        for manifest in (older, every):
+            service._claims.check(reading, membership.site_id, manifest, terms)
         nameless = site_of(reading, membership.site_id).model_copy(update={"verify_key": None})
         with pytest.raises(SignatureInvalid):
             service._claims.verified(nameless, of_manifest(sealed_bytes(site, membership, 9).manifest))
