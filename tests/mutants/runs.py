@@ -143,7 +143,8 @@ class Functions:
         self._functions = [
             function
             for function in gc.get_objects()
-            if isinstance(function, FunctionType) and function.__code__.co_filename in paths
+            if type(function) is FunctionType
+            and function.__code__.co_filename in paths  # others may lie of their class
         ]
 
     def change(self, path: Path, code: CodeType) -> None:

@@ -338,6 +338,16 @@ def test_numbers_that_cannot_be_counts_are_not_released() -> None:
         alone(counts | {"age/65+": counts["age/65+"] + 2**40}, CellPolicy.named("cms-11"))
 
 
+def test_no_count_is_below_nought() -> None:
+    """Though the parts add up to the total, as they may where a site lies."""
+    counts, definition = count(PROTOCOL.cohort, library(SITES[0], 20)), PROTOCOL.cohort
+    crossed = {name for table in definition.tables for name in (table.rows, table.columns)}
+    first, second, *_ = next(each for each in definition.variables if each.name not in crossed).cells
+    lied = counts | {first: -1, second: counts[first] + counts[second] + 1}
+    with pytest.raises(RunFailed):
+        alone(lied, CellPolicy.named("cms-11"))
+
+
 @pytest.mark.parametrize("name", ["cms-11", "nhs-7-round-5", "min-5"])
 @pytest.mark.parametrize("patients", [0, 2, 12, 200])
 def test_cohorts_of_any_size_can_be_released(name: str, patients: int) -> None:
