@@ -153,3 +153,10 @@ def test_a_stay_is_recorded_only_with_both_dates() -> None:
     }
     assert dates <= set(both.implies)
     assert set(PROTOCOL.cohort.implies) <= set(both.implies)
+
+
+@pytest.mark.parametrize("edges", [(float("nan"),), (float("inf"),), (0.0, float("nan")), (float("-inf"), 0.0)])
+def test_an_edge_is_a_finite_number(edges: tuple[float, ...]) -> None:
+    """No number is on either side of what is none."""
+    with pytest.raises(ValidationError):
+        Histogram(variable="age", edges=edges)

@@ -19,6 +19,7 @@ from shared.federation.averaging import (
     histogram,
     weighted,
 )
+from shared.federation.labels import class_of
 from shared.federation.plan import MOST_IMAGES, MOST_SITES
 from site_node.federate.training import auc
 
@@ -106,3 +107,23 @@ def test_an_evaluation_comes_back(images: list[tuple[int, int]], loss: float) ->
         wrong[2:3] += np.array([change], dtype=np.uint64)
         with pytest.raises(RunFailed):
             evaluation_of(wrong, sites=1, most_images=41)
+
+
+def test_a_histogram_has_each_probability_in_its_bin() -> None:
+    """From 0 in the first to 1 in the last; the classes apart."""
+    probabilities = np.concatenate([[0.0], (np.arange(BINS) + 0.5) / BINS, [np.nextafter(1.0, 0), 1.0]])
+    expected = [2, *[1] * (BINS - 2), 3]
+    for label in (0, 1):
+        counts = histogram(np.full(len(probabilities), label), probabilities)
+        assert counts[label].tolist() == expected
+        assert not counts[1 - label].any()
+
+
+@pytest.mark.parametrize(
+    "value", ["yes", "Positive", 1, "1", True, "TRUE", "no", "negative", 0, "0", False, "x", 2, ""]
+)
+def test_a_label_is_of_one_of_two_classes(value: object) -> None:
+    """Whatever says yes is 1, whatever says no is 0, and nothing else is either."""
+    yes, no = {"yes", "positive", "1", "true"}, {"no", "negative", "0", "false"}
+    text = str(value).lower()
+    assert class_of(value) == (1 if text in yes else 0 if text in no else None)
