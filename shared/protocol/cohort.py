@@ -112,7 +112,7 @@ class Variable(Frozen):
     @model_validator(mode="after")
     def _bands_are_in_order(self) -> Self:
         bands = [category for category in self.categories if category.lowest is not None]
-        if any(before.below is None or before.below != after.lowest for before, after in pairwise(bands)):
+        if any(before.below != after.lowest for before, after in pairwise(bands)):
             raise ValueError("the bands leave a gap or overlap")
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("a label stands twice")

@@ -1,9 +1,10 @@
 """A coordinator's figures are what its store counts and its home holds, and a store that fails is not ready."""
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
@@ -11,14 +12,15 @@ import pytest
 from coordinator.home.settings import Home
 from coordinator.monitoring.endpoint import monitored
 from coordinator.monitoring.figures import CoordinatorFigures
-from coordinator.monitoring.health import check_engine, engine_pulse, store_answers
+from coordinator.monitoring.health import check_engine, check_health, engine_pulse, store_answers
 from coordinator.store.records import Presence, Upload, Withdrawal
 from coordinator.store.sql import SqlStore, open_store
 from shared.crypto import pki
-from shared.errors.settings import ServiceStuck
+from shared.errors.settings import KeyFileMissing, ServiceNotRunning, ServiceStuck
 from shared.errors.transport import StoreUnreachable
 from shared.ids import Sha256, SiteId
 from shared.signed import Signed
+from tests.factories.ports import free_port
 from tests.factories.rows import NOW, SITE_ID, make_agreement, make_run, make_site, make_submission
 
 SIGNED = Signed(document="{}", signature="c2ln")
@@ -169,3 +171,24 @@ def test_the_process_of_federated_runs_has_a_pulse_of_its_own(home: Home) -> Non
     engine_pulse(home).beat("waiting")
     check_engine(home)
     assert (home.federation / "pulse" / "waiting").exists()
+
+
+def test_a_store_that_opens_and_cannot_be_read_does_not_answer(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether a row can be read is what is asked."""
+    broken = SimpleNamespace(membership=lambda: fail(store))
+    monkeypatch.setattr(SqlStore, "read", lambda _: nullcontext(broken))
+    assert not store_answers(store)
+
+
+def test_who_does_not_serve_is_said_so(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked on this machine, whatever addresses it serves; a home without its root is none to ask for."""
+    settings = SimpleNamespace(host="::", enrolment_port=free_port())
+    monkeypatch.setattr(Home, "settings", lambda _: settings)
+    with pytest.raises(KeyFileMissing):
+        check_health(home)
+    home.root.parent.mkdir(parents=True)
+    home.root.write_bytes(pki.make_ca("sample").certificate_pem)
+    with pytest.raises(ServiceNotRunning):
+        check_health(home)

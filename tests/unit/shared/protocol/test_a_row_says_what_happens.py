@@ -8,7 +8,7 @@ from shared.errors.protocol import ProtocolInvalid
 from shared.protocol.clinical import Code, Field
 from shared.protocol.iod import required_of
 from shared.protocol.loader import load_profile, load_protocol
-from shared.protocol.private import read_safe_private
+from shared.protocol.private import BLOCKS, read_safe_private
 from shared.protocol.rules import Action, read_rules
 from shared.protocol.vr import FORMS, LONG_VRS, LONGEST, SHORT_VRS, VRS, WORD_SIZES
 from shared.protocol.words import Word, WordRules, Words, unmarked
@@ -54,6 +54,7 @@ def test_free_text_is_copied_by_no_row(vr: str, action: Action) -> None:
 def test_a_safe_private_element_lies_where_its_creator_reserved(block: int, element: int, group: int) -> None:
     """PS3.5 section 7.8.1: (gggg,bbee)."""
     group = 2 * group + 1
+    assert (BLOCKS[0], BLOCKS[-1]) == (0x10, 0xFF)
     [safe] = read_safe_private(f"{PRIVATE}{group:04X},MAKER,{element:02X},Name,IS,1,a test\n", file="x.csv")
     rule = safe.rule(block)
     assert f"{rule.tag:08X}" == f"{group:04X}{block:02X}{element:02X}"
@@ -163,7 +164,8 @@ def test_a_word_with_marks_stands_without_them_too() -> None:
     """Then it may be a surname, by its rank in the list; a word of its own keeps what is known of it."""
     files = {
         "rules.toml": "",
-        "words/vocabulary.tsv": "word\tcollections\tpatients\tsurname_rank\ndünn\t7\t8\t\ndunn\t1\t2\t\nmüll\t3\t4\t\n",
+        "words/vocabulary.tsv": "word\tcollections\tpatients\tsurname_rank\n"
+        "dünn\t7\t8\t\ndunn\t1\t2\t\nmüll\t3\t4\t\nname\t1\t2\t5\n",
         "words/surnames.txt": "# common\nsmith mull\nlast",
         "words/devices.txt": "# makers\nMaker One\n\n",
         "words/english.txt": "and\n",
@@ -176,9 +178,11 @@ def test_a_word_with_marks_stands_without_them_too() -> None:
     assert words.vocabulary["dunn"] == Word(1, 2, 0)
     assert words.vocabulary["mull"] == Word(3, 4, 2)
     assert words.vocabulary["dünn"] == Word(7, 8, 0)
+    assert words.vocabulary["name"] == Word(1, 2, 5)
     assert words.surnames == {"smith", "mull"}
     assert words.devices == {"maker one"}
     assert unmarked("THÓRAX") == "thorax"
+    assert not [name for name in ("vocabulary", "devices", "surnames", "prose") if f" {name}=" in repr(words)]
 
 
 def small_rules(surnames: int) -> WordRules:

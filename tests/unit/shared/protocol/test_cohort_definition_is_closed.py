@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors.protocol import ProtocolInvalid
-from shared.protocol.cohort import MISSING, OTHER, Category, CohortDefinition, filled_cells
+from shared.protocol.cohort import MISSING, OTHER, Category, CohortDefinition, Variable, filled_cells
 from shared.protocol.loader import load_protocol
 
 HEAD = 'name = "x"\nedition = "1"\nsource = "a test"\n'
@@ -209,6 +209,7 @@ def test_a_part_of_a_definition_states_what_the_whole_does(chosen: set[str], who
         field, name = lacks.removeprefix("filled*").partition("/")[0], missing.partition("/")[0]
         assert (lacks, missing) == (filled_cells(field)[1], f"{name}/{MISSING}")
         assert part.variable(name).field == field
+        assert (part.variable(name).source, part.variable(name).total) == ("clinical", "studies")
 
 
 def test_other_bands_of_a_fact_are_empty_where_the_whole_is() -> None:
@@ -223,3 +224,28 @@ def test_other_bands_of_a_fact_are_empty_where_the_whole_is() -> None:
     assert set(DEFINITION.having([split], ()).zero) == {"decade/0", "decade/9", "decade/not recorded"}
     other = split.model_copy(update={"field": "another"})
     assert DEFINITION.having([other], ()).zero == ()
+
+
+def test_what_counts_within_another_is_of_another_fact() -> None:
+    """The same field of all patients, and of those in one cell, are two."""
+    within = of_unit("b", "patients", "a/old").replace('field = "b"', 'field = "a"')
+    assert len(CohortDefinition.from_toml(HEAD + of_unit("a", "patients") + within).facts) == 2
+    again = of_unit("b", "patients").replace('field = "b"', 'field = "a"')
+    assert len(CohortDefinition.from_toml(HEAD + of_unit("a", "patients") + again).facts) == 1
+
+
+def test_a_label_stands_once_in_a_variable() -> None:
+    """Also of one that is in no definition yet."""
+    age = DEFINITION.variable("age").model_dump()
+    twice = [{"label": "x", "values": ["a"]}, {"label": "x", "values": ["b"]}]
+    with pytest.raises(ValueError, match="a label stands twice"):
+        Variable.model_validate({**age, "categories": twice})
+
+
+def test_a_band_is_empty_that_lies_in_any_empty_one() -> None:
+    """Where several are."""
+    definition = CohortDefinition.from_toml(HEAD + 'zero = ["age/young", "age/old"]\n' + VARIABLE)
+    age = definition.variable("age")
+    bands = (Category(label="a", lowest=1, below=2), Category(label="b", lowest=2, below=30))
+    other = age.model_copy(update={"name": "other", "categories": bands})
+    assert definition.having([other], ()).zero == ("other/a",)

@@ -1,5 +1,6 @@
 """Criteria and clinical dictionary are closed: they refuse unknown keys and values."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,12 @@ def test_a_dictionary_with_a_doubled_name_or_codes_without_a_coded_field_refuses
     for old, new in (('name = "accession"', 'name = "mrn"'), ('kind = "number"', 'kind = "code"')):
         with pytest.raises(ProtocolInvalid):
             ClinicalDictionary.from_toml(text.replace(old, new))
+
+
+def test_a_thickness_may_be_a_single_one() -> None:
+    """The least is at most the greatest."""
+    text = (DATA / "criteria" / "ricord.toml").read_text(encoding="utf-8")
+    thickness = Criteria.from_toml(text).thickness
+    assert thickness is not None
+    same = re.sub(r"minimum_mm = [0-9.]+", f"minimum_mm = {thickness.maximum_mm}", text)
+    assert Criteria.from_toml(same).thickness == thickness.model_copy(update={"minimum_mm": thickness.maximum_mm})

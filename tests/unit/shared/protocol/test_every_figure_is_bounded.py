@@ -32,7 +32,7 @@ def words_of(count: int) -> list[str]:
 
 PUBLIC: Any = WordRules.model_fields["public"].annotation
 LEAST_OF_ONE = ("collections", "patients", "known_everywhere", "common_surname")
-ABOVE_NOTHING = ("digits", "digits_measured", "oldest")
+ABOVE_NOTHING = ("digits", "digits_measured", "decimals_measured", "oldest")
 CASES: list[tuple[Any, str, tuple[Any, ...], tuple[Any, ...]]] = [
     *((PUBLIC, name, (1,), (0,)) for name in LEAST_OF_ONE),
     *((Numbers, name, (1,), (0,)) for name in ABOVE_NOTHING),

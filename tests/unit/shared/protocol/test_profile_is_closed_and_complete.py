@@ -200,7 +200,8 @@ def test_criteria_load_from_a_file(tmp_path: Path) -> None:
     """A site may load criteria from a file of its own."""
     text = (resources.files("shared.protocol") / "data" / "criteria" / "cxr-demo.toml").read_text(encoding="utf-8")
     (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
-    assert load_criteria(tmp_path / "mine.toml") == load_criteria("cxr-demo")
+    for name in (tmp_path / "mine.toml", str(tmp_path / "mine.toml")):
+        assert load_criteria(name) == load_criteria("cxr-demo")
 
 
 @pytest.mark.parametrize("name", profile_names())

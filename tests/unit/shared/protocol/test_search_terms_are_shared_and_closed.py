@@ -24,6 +24,7 @@ def test_every_letter_that_is_made_plain_is_in_folded_case() -> None:
 def test_no_attribute_is_of_two_kinds() -> None:
     """Names, numbers, people and places exclude each other."""
     tags = search_terms().tags
+    assert 0x00100010 in tags.names, "tags are read in hexadecimal digits"
     assert len(tags.identifying) == sum(map(len, (tags.names, tags.numbers, tags.people, tags.places)))
 
 

@@ -1,9 +1,12 @@
 """A node's figures are its ledger's counts and its own notes; no label is a text that came from outside."""
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn, cast
 
 import pytest
 from hypothesis import given
@@ -11,16 +14,20 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from shared.errors.settings import ServiceNotRunning, ServiceStuck
 from shared.errors.storage import DiskNearlyFull
 from site_node.home.folder import SiteHome
 from site_node.home.free_space import FreeSpace
 from site_node.home.ledger import Ledger, State
+from site_node.home.plans import PlanState
 from site_node.home.status import status_of
+from site_node.membership.witness import Contradiction, Witness
 from site_node.monitoring.endpoint import monitored
 from site_node.monitoring.figures import OTHER, NodeFigures, known_codes
+from site_node.monitoring.health import check_health
 from site_node.monitoring.watch import BOUNDS, STAGES, Watch
 from site_node.node.pipeline import Pipeline, Step
-from site_node.study import Ending, Severity
+from site_node.study import Ending, Sealed, Severity, Submitted
 from tests.factories.pipeline import enter, make_home, make_stages, make_study, reason
 
 NAMES = ("good-1", "good-2", "partly-3", "excluded-4", "review-5", "refused-6", "burned-7", "leaking-8", "defect-9")
@@ -132,3 +139,52 @@ def test_a_full_disk_is_not_ready_and_alive(home: SiteHome, monkeypatch: pytest.
     live()
     with pytest.raises(DiskNearlyFull):
         ready()
+    pulse = home.pulse
+    for file in pulse.iterdir():
+        os.utime(file, times=(0, 0))
+    for check in (live, ready):
+        with pytest.raises(ServiceStuck):
+            check()
+
+
+def test_another_process_sees_whether_a_node_runs_and_goes_on(home: SiteHome) -> None:
+    """A home that nobody serves has none; one that is served and silent is stuck."""
+    with pytest.raises(ServiceNotRunning):
+        check_health(home)
+    with home.serving():
+        with pytest.raises(ServiceStuck):
+            check_health(home)
+        Watch(home).waiting()
+        assert (home.pulse / "waiting").exists()
+        check_health(home)
+    with pytest.raises(ServiceNotRunning):
+        check_health(home)
+
+
+def test_what_was_sent_is_noted_once_it_was_received(home: SiteHome) -> None:
+    """Its time, and that the coordinator answered; of a sending that fails neither."""
+    watch, sealed = Watch(home), cast("Sealed", object())
+
+    def fail(_sealed: Sealed) -> NoReturn:
+        raise DiskNearlyFull(folder="/x", free="0", reserve="1")
+
+    with pytest.raises(DiskNearlyFull):
+        watch.submitting(fail)(sealed)
+    assert (watch.noted(), watch.contact_at) == ({}, None)
+    submitted = cast("Submitted", object())
+    assert watch.submitting(lambda _: submitted)(sealed) is submitted
+    assert sum(watch.noted()["submit"].counts) == 1
+    assert watch.contact_at is not None
+
+
+def test_a_home_shows_what_waits_in_it(home: SiteHome) -> None:
+    """The bytes of the outbox, a log that contradicts itself, and each kind of decision, of which there is none yet."""
+    for number in (1, 2):
+        (home.outbox / str(number)).write_bytes(bytes(1000 * number))
+    figures = figures_of(home)
+    assert figures["outbox_bytes"] == {(): 3000}
+    assert figures["log_contradicted"] == {(): 0}
+    assert set(figures["info"].values()) == {1}
+    assert figures["plans"] == {(state.value,): 0 for state in PlanState}
+    Witness(home).stop(Contradiction(problem="it was cut", seen_at=datetime.now(UTC)))
+    assert figures_of(home)["log_contradicted"] == {(): 1}
