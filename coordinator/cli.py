@@ -9,8 +9,8 @@ import typer
 from coordinator.commands.home_folder import CURATOR_HOME_VARIABLE, HOME_VARIABLE, variable_of
 from shared.terminal import Version, make_app, run_app
 
-# They only call, and do not wait until the log's library is loaded; `health` is asked every half minute.
-_LOG_NOTHING = frozenset({"token", "agreement", "site", "submission", "cohort", "audit", "health"})
+# They log nothing, and do not wait until the log's library is loaded; `health` is asked every half minute.
+_LOG_NOTHING = frozenset({"cohort", "health"})
 
 app = make_app(
     "The centre of a federation of hospitals: agreements, sealed studies, cohort summaries, federated runs.\n\n"

@@ -66,7 +66,7 @@ def main() -> None:
 
 def warm_up() -> None:
     """Pay for what a fork would pay for anew: an optimiser's first step, each cipher's, protocols, MONAI, Opacus."""
-    key, secret, route = SigningKey.generate(), masks.new_secret(), (SiteId("100000"), SiteId("100001"))
+    key, secret, route = SigningKey.generate(), masks.new_secret(), (SiteId("100000"), SiteId("123456"))
     VerifyKey.parse(str(key.public)).verify(b"", key.sign(b""))
     channel = masks.Channel(secret, masks.public_of(secret), "")
     masks.open_parcel(channel, route, b"", masks.seal_parcel(channel, route, b"", b""))

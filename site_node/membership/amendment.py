@@ -4,6 +4,7 @@ from shared.agreement import AgreementTerms
 from shared.crypto.keys import load_signing
 from shared.durable import write_whole
 from shared.errors.agreements import AgreementTextChanged
+from shared.errors.trust import SignatureInvalid
 from shared.manifest import canonical_json
 from shared.member import member_channel
 from shared.proto.ricord.v1.membership_pb2 import GetMembershipRequest, ReadAmendmentRequest, SignAmendmentRequest
@@ -59,8 +60,10 @@ def fetch_countersigned(home: SiteHome) -> Membership | None:
         answer = MembershipServiceStub(channel).GetMembership(GetMembershipRequest(), timeout=UNARY_SECONDS).agreement
     if answer.version <= membership.agreement_version or not answer.HasField("execution"):
         return None
-    own_consent = Signed.model_validate_json(files.consent.read_bytes())
-    agreement = SignedAgreement(consent=own_consent, execution=from_signed(answer.execution))
+    consent = Signed.model_validate_json(files.consent.read_bytes())
+    if consent != from_signed(answer.consent):
+        raise SignatureInvalid("the coordinator holds another consent", what="the agreement")
+    agreement = SignedAgreement(consent=consent, execution=from_signed(answer.execution))
     membership_file = MembershipFile.model_validate_json(files.membership.read_bytes())
     renewed = membership_of(home, membership_file, agreement, load_signing(home.signing_key).public)
     write_whole(files.replaced(membership.agreement_version), files.agreement.read_bytes())

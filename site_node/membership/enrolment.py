@@ -11,7 +11,7 @@ from shared.crypto.pki import Role
 from shared.durable import write_whole
 from shared.enrolment import Enrolment
 from shared.errors.agreements import AgreementNotExecuted
-from shared.errors.trust import CertificateForeign
+from shared.errors.trust import CertificateForeign, SignatureInvalid
 from shared.ids import Sha256, SiteId
 from shared.manifest import canonical_json
 from shared.member import check_clock
@@ -80,9 +80,11 @@ def _ask(home: SiteHome, token: Token) -> EnrolResponse:
 
 
 def _own_agreement(home: SiteHome, answer: EnrolResponse) -> SignedAgreement:
-    """This home's own consent with the countersignature, which `membership_of` accepts over no other."""
+    """This home's own consent with the countersignature; the coordinator's copy of the consent must equal it."""
     file = IdentityFiles(home).consent
     if not file.exists():
         raise AgreementNotExecuted(state="not signed by this home", next="sign it here (`ricord-site agreement sign`)")
     consent = Signed.model_validate_json(file.read_bytes())
+    if consent != from_signed(answer.agreement.consent):
+        raise SignatureInvalid("the coordinator holds another consent", what="the agreement")
     return SignedAgreement(consent=consent, execution=from_signed(answer.agreement.execution))

@@ -200,7 +200,7 @@ class Walk:
     expected: int
     passes: int = field(default=0)
 
-    def wait(self, stop: threading.Event, _seconds: float, _is_woken: Callable[[], bool]) -> None:
+    def wait(self, stop: threading.Event, _seconds: float, _is_woken: Callable[[], bool], _watch: object) -> None:
         """One pass is over."""
         self.passes += 1
         endings = {entry.state for entry in self.node.ledger.studies()} & ENDED

@@ -235,6 +235,7 @@ class TestLaws:
         with engine.begin() as connection:
             connection.execute(text("DROP INDEX ix_agreements_curator"))
             connection.execute(text("DROP INDEX ix_runs_actor"))
+            connection.execute(text("DROP INDEX ix_submissions_tally"))
             connection.execute(text("DROP TABLE counts"))
             connection.execute(text("DROP TABLE pooled_counts"))
             for table, column in added.items():

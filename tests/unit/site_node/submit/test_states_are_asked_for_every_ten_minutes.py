@@ -8,6 +8,7 @@ from unittest.mock import Mock, call
 import pytest
 
 from shared.errors.transport import CoordinatorUnreachable
+from shared.logs import about
 from site_node.submit import states
 from site_node.submit.states import StatesWatch
 
@@ -36,5 +37,5 @@ def test_it_asks_every_ten_minutes(parts: SimpleNamespace, fails: bool) -> None:
         counts.append(parts.ask.call_count)
     assert counts == [1, 1, 1, 2, 2, 2, 3]
     assert parts.withdraw.call_count == (0 if fails else 3)
-    problem = call.warning("states.problem", code="coordinator-unreachable")
+    problem = call.warning("states.problem", **about(CoordinatorUnreachable(address="centre")))
     assert parts.log.mock_calls == ([problem] * 3 if fails else [])
