@@ -106,7 +106,7 @@ class _Answering:
         for task in [task for task in self._tasks if not task.is_alive()]:
             self._tasks.remove(task)
             self.answered += 1
-            if task.lost is not None:
+            if task.lost is not None and task.session == self.fleet.session:  # else the node has signed on anew since
                 raise task.lost
         if not wanted:
             self.worker.cancel()
@@ -128,6 +128,7 @@ class _Task(threading.Thread):
     def __init__(self, fleet: Fleet, worker: TaskWorker, arrival: Arrival, questions: Questions) -> None:
         super().__init__(name="federated task", daemon=True)
         self.lost: CoordinatorUnreachable | None = None
+        self.session = fleet.session  # in which the message came
         self._about = fleet, worker, arrival, questions
         self.start()
 

@@ -114,6 +114,7 @@ class Fleet:
         self._address = settings.address
         self._stop = stop
         self._beaten: float | None = None  # when the last heartbeat was sent; `None`: the node is not signed on
+        self.session = 0  # how often the node has signed on
         self._bundles: dict[int, str] = {}  # by run
         key = cast("ec.EllipticCurvePrivateKey", load_ssh_private_key(settings.node_key.read_bytes(), None))
         self._public_key = public_key_to_bytes(key.public_key())
@@ -134,6 +135,7 @@ class Fleet:
         if self._beaten is None:
             request = ActivateNodeRequest(public_key=self._public_key, heartbeat_interval=_HEARTBEAT_SECONDS)
             self._node = Node(node_id=self._ask(lambda: self._client.ActivateNode(request)).node_id)
+            self.session += 1
         elif time.monotonic() - self._beaten > _HEARTBEAT_SECONDS * 0.8:
             beat = SendNodeHeartbeatRequest(node=self._node, heartbeat_interval=_HEARTBEAT_SECONDS)
             if not self._ask(lambda: self._client.SendNodeHeartbeat(beat)).success:

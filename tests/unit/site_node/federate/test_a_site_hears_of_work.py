@@ -6,14 +6,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import Mock
 
 import grpc
 import pytest
 
 from coordinator.trust.interceptor import Outlet
 from shared.errors.agreements import AgreementNotExecuted
+from shared.errors.transport import CoordinatorUnreachable
 from shared.proto.ricord.v1.federation_pb2 import AwaitRequest, AwaitResponse
 from shared.wire import PROMPT_OPTIONS, SERVER_OPTIONS, from_rpc
+from site_node.federate import executor
 from site_node.federate.awaiting import _PAUSE_SECONDS, Awaited
 from tests.factories.line import Line
 from tests.factories.ports import free_ports
@@ -166,3 +169,19 @@ def test_a_stop_ends_the_wait(stop: threading.Event) -> None:
             threading.Timer(0.2, stop.set).start()
             awaited.wait(60)
         assert time.monotonic() - start < SOON
+
+
+@pytest.mark.parametrize("session", [1, 2])
+def test_what_an_earlier_session_lost_ends_no_later_one(session: int) -> None:
+    """An answer that could not be sent to a coordinator that is back by now: the node stays signed on for the run."""
+    fleet = Mock(session=2)
+    fleet.pull.return_value = None
+    answering = executor._Answering(Mock(site=Mock(poll_seconds=1.0)), fleet, Mock())
+    lost = CoordinatorUnreachable(address="centre")
+    answering._tasks.append(Mock(is_alive=lambda: False, lost=lost, session=session))
+    if session == fleet.session:
+        with pytest.raises(CoordinatorUnreachable):
+            answering.step(wanted=True)
+    else:
+        assert answering.step(wanted=True) > 0
+    assert (answering.answered, answering._tasks) == (1, [])
