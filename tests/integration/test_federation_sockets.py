@@ -267,18 +267,19 @@ def test_runs_go_side_by_side_and_leave_nothing(superlink: SuperLink) -> None:
 def test_an_engine_that_hangs_does_not_say_that_it_answers(superlink: SuperLink, part: str) -> None:
     """A lock of the LinkState that is never given back, or threads of the port that all wait: then no sign of life."""
     assert comes_true(superlink.has_answered)
-    held, over = threading.Event(), threading.Event()
+    held, over = threading.Semaphore(0), threading.Event()
 
     def hold() -> None:
         lock = getattr(superlink._state, part, contextlib.nullcontext())
         with lock:
-            held.set()
+            held.release()
             over.wait(30)
 
-    for _ in range(8 if part == "threads" else 1):  # as many as the port has
+    holders = 8 if part == "threads" else 1  # as many as the port has
+    for _ in range(holders):
         superlink._port._pool.submit(hold)
-    assert held.wait(10)
-    superlink.has_answered()  # of what was asked before
+    assert all(held.acquire(timeout=60) for _ in range(holders))
+    comes_true(superlink.has_answered, 1)  # what was asked before
     assert not comes_true(superlink.has_answered, 0.5)
     over.set()
     assert comes_true(superlink.has_answered)
