@@ -5,10 +5,11 @@ each, shape (batch,). A plan also names the digest of the installed files, so th
 site lists both. `python -m shared.federation.models.packages DISTRIBUTION` prints a digest.
 """
 
+import csv
 import hashlib
 import sys
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import torch
 from torch import nn
@@ -40,14 +41,16 @@ def package_digest(installed: Distribution) -> Sha256:
     Raises `PlanInvalid` for one whose files lie elsewhere (an editable installation), or are no longer all there.
     """
     digest = hashlib.sha256()
-    files = sorted(installed.files or (), key=str)
+    # Not `Distribution.files`, which from Python 3.12 on, and in `importlib_metadata`, leaves out what is missing.
+    record = csv.reader((installed.read_text("RECORD") or "").splitlines())
+    files = sorted((PurePosixPath(row[0]) for row in record if row), key=str)
     if not files or any(file.suffix == ".pth" for file in files):
         raise PlanInvalid(problem="a network's package is not installed from a wheel")
     for file in files:
         if file.suffix == ".pyc" or file.name in _OF_INSTALLING:
             continue
         try:
-            content = Path(str(installed.locate_file(file))).read_bytes()
+            content = Path(str(installed.locate_file(str(file)))).read_bytes()
         except OSError as error:
             raise PlanInvalid(problem="a network's package is not installed whole") from error
         digest.update(f"{file} {hashlib.sha256(content).hexdigest()}\n".encode())

@@ -96,6 +96,14 @@ def test_another_version_of_a_wheel_is_refused(package: Path) -> None:
         package_digest(distribution("example-nets"))
 
 
+def test_a_missing_file_is_noticed_whichever_library_lists_them(package: Path) -> None:
+    """One of them lists only the files that are there; other packages may have put it in the standard one's place."""
+    backport = pytest.importorskip("importlib_metadata")
+    (package / "example_nets.py").unlink()
+    with pytest.raises(PlanInvalid):
+        package_digest(backport.distribution("example-nets"))
+
+
 @pytest.mark.parametrize("name", ["example-nets:map", "example-nets:none", "missing:mean"])
 def test_what_is_no_classifier_of_a_wheel_is_refused(package: Path, name: str) -> None:
     """No such package, no such entry point, or an answer of another shape."""
