@@ -3,15 +3,16 @@
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib.metadata import version
+from typing import get_args
 
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from coordinator.home.settings import Home
 from coordinator.store.interface import Reading, Store
-from coordinator.store.records import Presence, Withdrawal
+from coordinator.store.records import Presence, Unfinished
 from shared.crypto import pki
 from shared.extras import DISTRIBUTION
 from shared.monitoring.gauges import Gauges
@@ -86,14 +87,11 @@ def _of_submissions(reading: Reading) -> Iterator[Metric]:
     for upload in reading.uploads():
         uploads[upload.site_id] += 1
     yield _g.by("unfinished_uploads", "Uploads that began and have not ended, by site.", "site", values=uploads)
-    unfinished: Mapping[str, tuple[Withdrawal, ...]] = {
-        "deletion": tuple(reading.withdrawals(unfinished="deletion")),
-        "purge": tuple(reading.withdrawals(unfinished="purge")),
-    }
     text = "Withdrawals without a receipt of deletion, or without the curator's statement."
-    yield _g.by(
-        "unfinished_withdrawals", text, "missing", values={what: len(them) for what, them in unfinished.items()}
-    )
+    withdrawals = _g.by("unfinished_withdrawals", text, "missing")
+    for kind in get_args(Unfinished):
+        withdrawals.add_metric([kind], len(reading.withdrawals(unfinished=kind)))
+    yield withdrawals
 
 
 def _of_log(reading: Reading) -> Iterator[Metric]:

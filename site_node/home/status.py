@@ -53,7 +53,7 @@ def status_of(ledger: Ledger, *, name: str, site_id: SiteId | None, disk_nearly_
         quarantined=_count(studies, Ending.QUARANTINED),
         refused=_count(studies, Ending.REFUSED),
         waiting=_count(studies, Ending.WAITING),
-        instances={ending.value: ledger.instance_counts().get(ending.value, 0) for ending in Ending},
+        instances={ending.value: 0 for ending in Ending} | ledger.instance_counts(),
         files=dict(sorted(files.items())),
         at_centre=_count_at_centre(ledger),
         requests=ledger.requests.counts(),
