@@ -31,6 +31,8 @@ app = make_app(
         "protocol",
         "doctor",
         "health",
+        "backup",
+        "restore",
         "curate",
     ),
 )

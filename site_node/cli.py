@@ -46,6 +46,8 @@ app = make_app(
             "doctor",
             "health",
             "key",
+            "backup",
+            "restore",
             "explain",
         ),
     ),

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -13,7 +14,7 @@ from shared.monitoring.settings import MonitorSettings
 from shared.settings import load_settings
 from shared.token import Addresses
 
-PROGRAM = "ricord-coordinator"
+PROGRAM: Literal["ricord-coordinator"] = "ricord-coordinator"
 
 
 class StoreSettings(Frozen):

@@ -94,6 +94,9 @@ class Reading(Protocol):
     def member(self, role: str, name: str) -> Member | None:
         """A curator or researcher by name."""
 
+    def is_curators(self, recipient: str) -> bool:
+        """Whether a curator has, or had, that age recipient."""
+
     def rotations(self, name: str) -> Sequence[Rotation]:
         """The keys that a curator gave up, the oldest first."""
 

@@ -129,9 +129,19 @@ def _check_schema(engine: Engine) -> None:
         _check_encoding(engine)
         with engine.connect().execution_options(**{_READ: True}) as connection:
             held = MigrationContext.configure(connection).get_current_revision()
-    newest = ScriptDirectory.from_config(_configuration()).get_current_head()
+    newest = newest_schema()
     if held != newest:
         raise StoreOutdated(held=str(held), newest=str(newest))
+
+
+def newest_schema() -> str:
+    """The schema that this release makes."""
+    return str(ScriptDirectory.from_config(_configuration()).get_current_head())
+
+
+def is_known_schema(revision: str) -> bool:
+    """Whether this release makes that schema, or brings it up to date."""
+    return revision in {script.revision for script in ScriptDirectory.from_config(_configuration()).walk_revisions()}
 
 
 def _engine(url: str, password_file: Path | None) -> Engine:

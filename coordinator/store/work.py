@@ -186,6 +186,12 @@ class SqlWork(FederationRows, SubmissionRows, WithdrawalRows):
         """Add or replace."""
         self._put(tables.members, member)
 
+    def is_curators(self, recipient: str) -> bool:
+        """Of members and of rotations."""
+        held = select(tables.members.c.name).where(tables.members.c.recipient == recipient)
+        given_up = select(tables.rotations.c.name).where(tables.rotations.c.recipient == recipient)
+        return self._connection.execute(union(held, given_up).limit(1)).first() is not None
+
     def rotations(self, name: str) -> Sequence[Rotation]:
         """By their time."""
         row = tables.rotations.c

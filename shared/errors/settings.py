@@ -72,6 +72,27 @@ class HomeExists(SettingsError):
     )
 
 
+class HomeNotEmpty(SettingsError):
+    """A backup was to be restored where something is already."""
+
+    text = Text(
+        "{folder} is not empty, and a backup is restored into a new or empty folder only. " + _DONE_NOTHING,
+        ExitCode.USAGE,
+        "ALREADY_EXISTS",
+    )
+
+
+class HomeRestored(SettingsError):
+    """A home was restored from a backup, and nobody has let it go on yet."""
+
+    text = Text(
+        "This home was restored from the backup of {made_at}, and waits for a person: copy back what no backup holds, "
+        "then `ricord-site witness resume`.",
+        ExitCode.FAILED,
+        "FAILED_PRECONDITION",
+    )
+
+
 class HomeBusy(SettingsError):
     """Another process is working in the home."""
 

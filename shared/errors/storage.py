@@ -58,3 +58,24 @@ class HomeFailed(StorageError):
         ExitCode.FAILED,
         "UNAVAILABLE",
     )
+
+
+class BackupInvalid(StorageError):
+    """A file is no backup that can be restored here."""
+
+    text = Text(
+        "{file} cannot be restored: {problem}. Nothing was restored; take another backup, or the right key.",
+        ExitCode.FAILED,
+        "DATA_LOSS",
+    )
+
+
+class DatabaseToolFailed(StorageError):
+    """A program of PostgreSQL that copies the database is missing or did not do so."""
+
+    text = Text(
+        "The database cannot be copied: {problem}; install PostgreSQL's client programs of the server's version or a "
+        "newer one, and see that they reach the server. Nothing was written.",
+        ExitCode.FAILED,
+        "FAILED_PRECONDITION",
+    )

@@ -193,6 +193,12 @@ class SiteHome:
             yield
 
     @contextmanager
+    def copying(self) -> Iterator[None]:
+        """Let one backup at a time copy the ledger; raises `HomeBusy`."""
+        with self._locked("copying", fcntl.LOCK_EX):
+            yield
+
+    @contextmanager
     def deleting(self) -> Iterator[None]:
         """Let nobody receive while originals are deleted; raises `HomeBusy` where somebody does."""
         with self._locked("receiving", fcntl.LOCK_SH):
@@ -233,8 +239,7 @@ def init_home(folder: Path, *, name: str, protocol: str = "ricord") -> SiteHome:
         raise HomeExists(folder=str(folder))
     home.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     home.folder.chmod(0o700)
-    for subfolder in _FOLDERS:
-        (home.folder / subfolder).mkdir(mode=0o700, exist_ok=True)
+    make_folders(home.folder)
     makers: dict[Path, Callable[[Path], object]] = {
         home.signing_key: make_signing,
         home.tls_key: make_tls,
@@ -246,3 +251,9 @@ def init_home(folder: Path, *, name: str, protocol: str = "ricord") -> SiteHome:
             make_key(path)
     write_whole(home.settings_file, text.encode(), mode=0o600)
     return home
+
+
+def make_folders(folder: Path) -> None:
+    """The folders that every home has, as far as they are not there."""
+    for name in _FOLDERS:
+        (folder / name).mkdir(mode=0o700, exist_ok=True)

@@ -26,6 +26,7 @@ from site_node.home.associations import Associations
 from site_node.home.database import open_database, transaction
 from site_node.home.patients import Patients
 from site_node.home.plans import Plans
+from site_node.home.restoration import SEQUENCES, Restoration
 from site_node.home.retrieve_requests import Requests
 from site_node.home.snapshots import Snapshots
 from site_node.home.submissions import Submissions
@@ -134,7 +135,8 @@ class Ledger:
 
     def __init__(self, file: Path, *, durable: bool = True) -> None:
         self._db = open_database(file, durable=durable)
-        self.patients = Patients(self._db)
+        self.restoration = Restoration(self._db)
+        self.patients = Patients(self._db, self.restoration)
         self.requests = Requests(self._db)
         self.associations = Associations(self._db)
         self.submissions = Submissions(self._db)
@@ -291,7 +293,8 @@ class Ledger:
         with transaction(self._db):
             sequence = self.study(key).sequence
             if sequence is None:
-                (sequence,) = self._db.execute("select coalesce(max(sequence), 0) + 1 from studies").fetchone()
+                (highest,) = self._db.execute("select coalesce(max(sequence), 0) from studies").fetchone()
+                sequence = max(highest, self.restoration.least(SEQUENCES)) + 1
                 self._db.execute("update studies set sequence = ? where key = ?", (sequence, key))
         return int(sequence)
 
@@ -305,6 +308,11 @@ class Ledger:
         """The file of the receipt with that audit number."""
         row = self._db.execute("select receipt from studies where audit_number = ?", (audit_number,)).fetchone()
         return None if row is None else str(row[0])
+
+    def forget_audit_numbers(self) -> None:
+        """Let further receipts have any audit number: the coordinator's log goes on from before those of the kept."""
+        with transaction(self._db):
+            self._db.execute("update studies set audit_number = null where audit_number is not null")
 
     # patients: the protocol that `Pseudonyms` calls
 

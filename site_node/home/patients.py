@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from shared.errors.inputs import LinkageConflict
 from site_node.home.database import transaction
+from site_node.home.restoration import PATIENTS, Restoration
 
 INTERVALS_NOT_KEPT = "intervals to the earlier contribution not kept"
 
@@ -25,13 +26,15 @@ class PatientRow(NamedTuple):
 class Patients:
     """The table, on the ledger's own connection."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, restoration: Restoration) -> None:
         self._db = db
+        self._restoration = restoration
 
     def number(self, token: bytes, seal: Callable[[], bytes] | None = None) -> int:
         """The patient's number, a counter from 1; the same token always gets the same.
 
-        A known patient is looked up without a transaction. `seal` is called only where no link is stored.
+        A known patient is looked up without a transaction. `seal` is called only where no link is stored. Raises
+        `HomeRestored` for a new patient of a restored home.
         """
         row = self._db.execute("select number, link is null from patients where token = ?", (token,)).fetchone()
         if row is not None and (seal is None or not row[1]):
@@ -40,9 +43,9 @@ class Patients:
         with transaction(self._db):
             (number,) = self._db.execute(
                 "insert into patients (token, number, link)"
-                " select ?, coalesce(max(number), 0) + 1, ? from patients where true"
+                " select ?, max(coalesce(max(number), 0), ?) + 1, ? from patients where true"
                 " on conflict (token) do update set link = coalesce(link, excluded.link) returning number",
-                (token, link),
+                (token, self._restoration.least(PATIENTS), link),
             ).fetchone()
         return int(number)
 
@@ -87,9 +90,9 @@ class Patients:
             return False
         try:
             self._db.execute(
-                "insert into patients select ?, case ? when 0 then coalesce(max(number), 0) + 1 else ? end, ?, ?"
-                " from patients",
-                (row.token, row.number, row.number, row.link, row.flag),
+                "insert into patients select ?, case ? when 0 then max(coalesce(max(number), 0), ?) + 1 else ? end,"
+                " ?, ? from patients",
+                (row.token, row.number, self._restoration.least(PATIENTS), row.number, row.link, row.flag),
             )
         except sqlite3.IntegrityError:
             raise LinkageConflict(problem="a number belongs to another patient in this ledger") from None

@@ -54,7 +54,7 @@ class Node:
 def open_node(home: SiteHome, *, writing: bool = True) -> Iterator[Node]:
     """Open a home; with `writing`, as the one process that moves studies.
 
-    Raises what reading the settings raises, and `HomeBusy` where another process writes.
+    Raises what reading the settings raises; `HomeBusy` where another process writes, and `HomeRestored`, if `writing`.
     """
     settings = home.load()
     with ExitStack() as stack:
@@ -62,6 +62,8 @@ def open_node(home: SiteHome, *, writing: bool = True) -> Iterator[Node]:
             stack.enter_context(home.writing())
         ledger = Ledger(home.ledger)
         stack.callback(ledger.close)
+        if writing:
+            ledger.restoration.check()
         yield Node(home, settings, ledger, membership_of(home))
 
 

@@ -1,0 +1,69 @@
+"""Back up a home while its node runs: ledger, keys, settings, identity, receipts and sheets, without images."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+from shared.backup.archive import BackupFacts, Member, write_backup
+from shared.backup.database import copy_sqlite
+from shared.backup.restoring import plain_files
+from shared.crypto.keys import load_signing
+from shared.crypto.recipients import parse_recipient
+from shared.durable import unfinished_folder
+from shared.errors.inputs import InvalidArgument
+from shared.errors.trust import NotEnrolled
+from site_node.home.folder import SiteHome
+from site_node.home.ledger import Ledger
+from site_node.home.migrations import STEPS
+from site_node.membership.record import agreed_terms, load_membership
+
+PROGRAM: Literal["ricord-site"] = "ricord-site"
+BY_COPY = frozenset({"spool", "work", "outbox", "library", "inbox", "arrivals", "quarantine"})  # images
+_PASSING = frozenset({"lock", "serving", "receiving", "changing", "copying", "pulse", "decoded"})
+_LEDGER = "ledger.sqlite"
+_NOT_AS_FILES = BY_COPY | _PASSING | {_LEDGER, f"{_LEDGER}-wal", f"{_LEDGER}-shm"}
+
+
+def back_up(home: SiteHome, file: Path, recipient: str) -> int:
+    """Write a backup of a home, sealed to a recipient of the hospital's own; returns how many files are in it.
+
+    Raises `InvalidArgument` for the curator's recipient, `HomeBusy` where another backup is being made, what
+    `write_backup` and `copy_sqlite` raise.
+    """
+    home.load()
+    facts = BackupFacts(
+        program=PROGRAM,
+        version=version("ricord-federation"),
+        schema_version=str(len(STEPS)),
+        name=_checked_name(home, recipient),
+        fingerprint=load_signing(home.signing_key).fingerprint,
+        made_at=datetime.now(UTC),
+    )
+    with home.copying(), unfinished_folder(home.folder / "backup", mode=0o700) as folder:
+        return write_backup(file, recipient, facts, _members(home, folder / _LEDGER))
+
+
+def _members(home: SiteHome, copy: Path) -> Iterator[Member]:
+    """The ledger as it is now, then the files, so that none that the ledger names is missing."""
+    Ledger(home.ledger).close()  # it has this release's schema then
+    copy_sqlite(home.ledger, copy)
+    yield Member(_LEDGER, copy)
+    for path in plain_files(home.folder, without=_NOT_AS_FILES):
+        yield Member(path.relative_to(home.folder).as_posix(), path)
+
+
+def _checked_name(home: SiteHome, recipient: str) -> str:
+    """The SITEID, where there is one; raises `InvalidArgument` for a recipient of any curator of the agreement."""
+    parse_recipient(recipient)
+    try:
+        membership = load_membership(home)
+    except NotEnrolled:
+        return "not enrolled"
+    if recipient in {terms.curator.recipient for terms in agreed_terms(home, membership)}:
+        problem = (
+            "it is the curator's, who could then open this hospital's keys; name a recipient of the hospital's own"
+        )
+        raise InvalidArgument(name="--to", problem=problem)
+    return membership.site_id
