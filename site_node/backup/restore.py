@@ -75,9 +75,9 @@ def missing(home: SiteHome, ledger: Ledger) -> dict[State, int]:
     """How many studies that are on their way have no files in the home, by state."""
     counts = dict[State, int]()
     for state in (State.RECEIVED, State.INCLUDED, State.DEIDENTIFIED, State.VALIDATED, State.SEALED, State.QUARANTINED):
-        gone = sum(not home.work(entry.key).exists() for entry in ledger.studies(state))
-        if gone:
-            counts[state] = gone
+        absent = sum(not home.work(entry.key).exists() for entry in ledger.studies(state))
+        if absent:
+            counts[state] = absent
     return counts
 
 

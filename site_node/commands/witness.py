@@ -80,7 +80,7 @@ def resume(
         if contradiction is not None:
             node.ledger.audit(person, "witness-resume", NO_STUDY, f"{contradiction.problem}: {reason}")
         if contradiction is not None or not made_at:
-            node.ledger.forget_audit_numbers()
+            node.ledger.restoration.forget_audit_numbers()
             kept.resume()
         absent = missing(node.home, node.ledger) if made_at else {}
     if as_json:

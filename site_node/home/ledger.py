@@ -293,12 +293,10 @@ class Ledger:
         with transaction(self._db):
             sequence = self.study(key).sequence
             if sequence is None:
-                (highest,) = self._db.execute("select coalesce(max(sequence), 0) from studies").fetchone()
-                sequence = max(highest, self.restoration.least(SEQUENCES)) + 1
+                query = "select max(coalesce(max(sequence), 0), ?) + 1 from studies"
+                (sequence,) = self._db.execute(query, (self.restoration.least(SEQUENCES),)).fetchone()
                 self._db.execute("update studies set sequence = ? where key = ?", (sequence, key))
         return int(sequence)
-
-    # receipts
 
     def newest_audit_number(self) -> int:
         """The highest audit number of the coordinator that a receipt names; 0 without any."""
@@ -308,11 +306,6 @@ class Ledger:
         """The file of the receipt with that audit number."""
         row = self._db.execute("select receipt from studies where audit_number = ?", (audit_number,)).fetchone()
         return None if row is None else str(row[0])
-
-    def forget_audit_numbers(self) -> None:
-        """Let further receipts have any audit number: the coordinator's log goes on from before those of the kept."""
-        with transaction(self._db):
-            self._db.execute("update studies set audit_number = null where audit_number is not null")
 
     # patients: the protocol that `Pseudonyms` calls
 

@@ -1,4 +1,4 @@
-"""What a ledger remembers of having been restored from a backup: until a person lets it go on, it numbers nothing.
+"""What follows from a restoration. A restored ledger numbers nothing until a person lets it go on.
 
 Then it numbers on above what is known elsewhere, so that no number means two patients or two studies.
 """
@@ -41,6 +41,11 @@ class Restoration:
             self._put(PATIENTS, str(max(patients, self._number(PATIENTS))))
             self._put(SEQUENCES, str(max(sequences, self._number(SEQUENCES))))
             self._db.execute("delete from meta where name = ?", (_RESTORED,))
+
+    def forget_audit_numbers(self) -> None:
+        """Let receipts have any audit number again: a restored coordinator gives some of them anew."""
+        with transaction(self._db):
+            self._db.execute("update studies set audit_number = null where audit_number is not null")
 
     def least(self, what: Literal["patients", "sequences"]) -> int:
         """Above which number the next one is; 0 unless the ledger was restored. Raises `HomeRestored`."""

@@ -24,6 +24,7 @@ ELSEWHERE = {
     "coordinator/store/folder.py:_sync": "acknowledges the part of an upload that has arrived",
     "coordinator/curation/fetching.py:fetching": "a lock",
     "coordinator/store/locks.py:holding": "an empty file to lock",
+    "shared/backup/archive.py:write_backup": "a stream into what `replacing` writes",
     "shared/federation/secure_sum/memory.py:_locked": "an empty file to lock",
     "shared/proto/generate.py:_write": "a developer's tool, which writes into the checkout",
     "shared/protocol/build_iod.py:main": "a developer's tool, which writes into the checkout",
