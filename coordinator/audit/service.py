@@ -10,11 +10,12 @@ from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.audit_chain import GENESIS, AuditEvent, ChainReport, digest_of, verify
 from coordinator.store.interface import Reading, Store
 from shared.audit_head import AuditHead, root_digest
+from shared.crypto.pki import Role
 from shared.durable import write_whole
 from shared.errors.inputs import InvalidArgument
 from shared.errors.trust import AuditBroken, SignatureInvalid
 from shared.frozen import LARGEST_NUMBER
-from shared.ids import Sha256
+from shared.ids import Sha256, SiteId
 from shared.manifest import canonical_json
 from shared.merkle import Span, consistency_spans, hash_of, inclusion_spans, whole_subtrees
 from shared.receipt import Receipt
@@ -22,6 +23,7 @@ from shared.signed import Signed
 
 PAGE = 1000  # events
 MOST_NUMBERS = 200  # events in one request for proofs
+RETURNED = "receipt returned"
 _NEWEST = 100  # events that are looked at in a moment
 _KEPT = "the kept head of the audit log"
 
@@ -107,6 +109,25 @@ class AuditService:
             root = _root(reading, here)
         if kept is None or here > kept.size:
             write_whole(self._kept, canonical_json(self._signed(here, root)), mode=0o600)
+
+    def take_back(self, site_id: SiteId, receipts: Sequence[Signed]) -> Sequence[Sha256]:
+        """Receipts of a site, of studies that this coordinator received before it was restored from a backup.
+
+        Each of which there is no row becomes an entry; returns the ids of these. Raises `InvalidArgument` for too many
+        or another site's, `SignatureInvalid` for what this coordinator did not sign.
+        """
+        if len(receipts) > MOST_NUMBERS:
+            raise InvalidArgument(name="receipts", problem=f"at most {MOST_NUMBERS} are returned at once")
+        key = self._identity.signing_key.public
+        returned = [signed.verified(key, Receipt, what="a returned receipt") for signed in receipts]
+        if any(receipt.site_id != site_id for receipt in returned):
+            raise InvalidArgument(name="receipts", problem="one is another site's")
+        with self._store.begin() as work:
+            missing = [receipt for receipt in returned if work.submission(receipt.submission) is None]
+            for receipt in missing:
+                actor, about = self._identity.uri(Role.SITE, site_id), receipt.submission
+                work.append_event(at=self._now(), actor=actor, action=RETURNED, about=about)
+        return [receipt.submission for receipt in missing]
 
     def _signed(self, size: int, root: Sha256) -> Signed:
         head = AuditHead(federation=self._identity.federation, size=size, root=root, signed_at=self._now())

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING
 import grpc
 
 from coordinator.audit.service import AuditService
+from coordinator.trust.interceptor import peer_of
+from shared.ids import SiteId
 from shared.proto.ricord.v1 import audit_pb2 as pb
 from shared.proto.ricord.v1.audit_pb2_grpc import AuditServiceServicer
-from shared.wire import to_signed, to_timestamp
+from shared.wire import from_signed, to_signed, to_timestamp
 
 if TYPE_CHECKING:
     from coordinator.store.audit_chain import AuditEvent
@@ -47,6 +49,13 @@ class AuditServicer(AuditServiceServicer):
             consistency=proof.consistency,
             paths=[pb.InclusionPath(hashes=path) for path in proof.paths],
         )
+
+    def ReturnReceipts(
+        self, request: pb.ReturnReceiptsRequest, context: grpc.ServicerContext
+    ) -> pb.ReturnReceiptsResponse:
+        """Note which receipts of the calling site are of nothing that is here."""
+        receipts = [from_signed(each) for each in request.receipts]
+        return pb.ReturnReceiptsResponse(missing=self._service.take_back(SiteId(peer_of(context).name), receipts))
 
 
 def _message(event: "AuditEvent") -> pb.AuditEvent:

@@ -52,6 +52,7 @@ ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
         "/ricord.v1.AuditService/ListAuditEvents": _COORDINATOR,
         "/ricord.v1.AuditService/VerifyAudit": _COORDINATOR,
         "/ricord.v1.AuditService/GetProof": _MEMBER,
+        "/ricord.v1.AuditService/ReturnReceipts": _SITE,
         "/ricord.v1.CohortService/ListCohorts": _ASKER,
         "/ricord.v1.CohortService/ComputeCohort": _COORDINATOR,
         "/ricord.v1.CohortService/GetCohort": _ASKER,

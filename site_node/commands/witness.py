@@ -9,6 +9,7 @@ from shared.counts import counted
 from shared.terminal import make_app, print_json, print_line
 from site_node.backup.restore import SECOND_PSEUDONYMS, missing
 from site_node.backup.restore import resume as resume_restored
+from site_node.backup.returning import return_receipts
 from site_node.commands.options import Json, Person, home_of, node_of
 from site_node.home.words import NO_STUDY
 from site_node.membership import proof
@@ -66,7 +67,8 @@ def resume(
     """Let the node go on after the coordinator has said why its log is another, or after this home was restored.
 
     The evidence of another log stays in the home. The log as it is now is believed, and no receipt of before is asked
-    for any more: of the studies in those that are gone, the coordinator may hold nothing.
+    for any more. Receipts of studies that the coordinator lists no more are returned to it, and these studies are sent
+    again once their images are received again.
 
     A restored home asks the coordinator for its own submissions, and numbers new patients and studies above those.
     Nothing else leaves. A patient who was numbered since the backup may get a second pseudonym.
@@ -76,20 +78,25 @@ def resume(
     with node_of(context, writing=False) as node:
         kept, made_at = Witness(node.home), node.ledger.restoration.made_at
         highest = resume_restored(node.home, node.ledger, node.membership, person, reason) if made_at else None
-        contradiction = kept.contradiction()
+        contradiction, returned = kept.contradiction(), list[str]()
         if contradiction is not None:
+            returned = return_receipts(node.home, node.ledger, load_membership(node.home))
             node.ledger.audit(person, "witness-resume", NO_STUDY, f"{contradiction.problem}: {reason}")
         if contradiction is not None or not made_at:
             node.ledger.restoration.forget_audit_numbers()
             kept.resume()
         absent = missing(node.home, node.ledger) if made_at else {}
     if as_json:
-        print_json({"resumed": contradiction, "restored": made_at, "highest": highest, "missing": absent})
+        print_json(
+            {"resumed": contradiction, "restored": made_at, "highest": highest, "missing": absent, "lost": returned}
+        )
         return
     if highest is not None:
         known = f"patient {highest.patients} and study {highest.sequences}, the highest known elsewhere"
         print_line(f"The home of the backup of {made_at} goes on above {known}. {SECOND_PSEUDONYMS}")
     for state, count in absent.items():
         print_line(f"{counted(count, 'study', 'has')} no files here and cannot go on from {state}: copy `work/` back.")
+    if returned:
+        print_line(f"{counted(len(returned), 'study', 'was')} lost at the coordinator: receive the images again.")
     if contradiction is not None:
         print_line("Sending goes on; the node asks the coordinator anew.")

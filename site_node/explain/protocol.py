@@ -42,6 +42,7 @@ _FEDERATED = (
 _MEMBER = (
     "Of the site itself: the hospital's name, the signatory's name and role, public keys, the addresses it connects"
     " from, and each day of the coordinator's audit log how many entries it knows and which of them its receipts name."
+    " To a coordinator that was restored from a backup it gives back receipts that this one signed and does not know."
 )
 _HEARTBEAT = (
     "While a node runs, each minute, unless `heartbeat = false` is set: the program's version; how many studies were"

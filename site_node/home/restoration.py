@@ -43,8 +43,9 @@ class Restoration:
             self._db.execute("delete from meta where name = ?", (_RESTORED,))
 
     def forget_audit_numbers(self) -> None:
-        """Let receipts have any audit number again: a restored coordinator gives some of them anew."""
+        """Let receipts and states have any audit number again: a restored coordinator gives some of them anew."""
         with transaction(self._db):
+            self._db.execute("update submissions set changed = 0")
             self._db.execute("update studies set audit_number = null where audit_number is not null")
 
     def least(self, what: Literal["patients", "sequences"]) -> int:

@@ -119,6 +119,13 @@ class Withdrawals:
         with transaction(self._db):
             self._db.execute("insert or replace into deletions values (?, ?, ?)", (submission, receipt, instances))
 
+    def renew(self, submissions: Iterable[Sha256]) -> None:
+        """Let those of some submissions that are withdrawn here be withdrawn again, where they stand there again."""
+        with transaction(self._db):
+            self._db.executemany(
+                "update deletions set receipt = null where submission = ?", [(each,) for each in submissions]
+            )
+
     def forget_images(self, key: StudyKey) -> None:
         """Let every image of a study be new when it comes again."""
         with transaction(self._db):

@@ -238,3 +238,47 @@ class InclusionPath(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___InclusionPath: _TypeAlias = InclusionPath  # noqa: Y015
+
+@_typing.final
+class ReturnReceiptsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def receipts(self) -> _containers.RepeatedCompositeFieldContainer[_signed_pb2.SignedDocument]:
+        """At most 200, of the site's own submissions."""
+
+    def __init__(
+        self,
+        *,
+        receipts: _abc.Iterable[_signed_pb2.SignedDocument] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipts", b"receipts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReturnReceiptsRequest: _TypeAlias = ReturnReceiptsRequest  # noqa: Y015
+
+@_typing.final
+class ReturnReceiptsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MISSING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def missing(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of those submissions that are not here."""
+
+    def __init__(
+        self,
+        *,
+        missing: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["missing", b"missing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReturnReceiptsResponse: _TypeAlias = ReturnReceiptsResponse  # noqa: Y015

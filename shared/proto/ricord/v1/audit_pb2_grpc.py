@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AuditServiceStub:
-    """The append-only, hash-chained log. Role: coordinator; for GetProof every member.
+    """The append-only, hash-chained log. Role: coordinator; for GetProof every member, for ReturnReceipts a site.
     """
 
     def __init__(self, channel):
@@ -50,10 +50,15 @@ class AuditServiceStub:
                 request_serializer=ricord_dot_v1_dot_audit__pb2.GetProofRequest.SerializeToString,
                 response_deserializer=ricord_dot_v1_dot_audit__pb2.GetProofResponse.FromString,
                 _registered_method=True)
+        self.ReturnReceipts = channel.unary_unary(
+                '/ricord.v1.AuditService/ReturnReceipts',
+                request_serializer=ricord_dot_v1_dot_audit__pb2.ReturnReceiptsRequest.SerializeToString,
+                response_deserializer=ricord_dot_v1_dot_audit__pb2.ReturnReceiptsResponse.FromString,
+                _registered_method=True)
 
 
 class AuditServiceServicer:
-    """The append-only, hash-chained log. Role: coordinator; for GetProof every member.
+    """The append-only, hash-chained log. Role: coordinator; for GetProof every member, for ReturnReceipts a site.
     """
 
     def ListAuditEvents(self, request, context):
@@ -71,6 +76,13 @@ class AuditServiceServicer:
 
     def GetProof(self, request, context):
         """The head of the log now, and proofs (RFC 9162, SHA-256) that it contains what the caller holds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReturnReceipts(self, request, context):
+        """Receipts of submissions that a coordinator which was restored lists no more; each becomes an entry of its log.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -94,6 +106,11 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     request_deserializer=ricord_dot_v1_dot_audit__pb2.GetProofRequest.FromString,
                     response_serializer=ricord_dot_v1_dot_audit__pb2.GetProofResponse.SerializeToString,
             ),
+            'ReturnReceipts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReturnReceipts,
+                    request_deserializer=ricord_dot_v1_dot_audit__pb2.ReturnReceiptsRequest.FromString,
+                    response_serializer=ricord_dot_v1_dot_audit__pb2.ReturnReceiptsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'ricord.v1.AuditService', rpc_method_handlers)
@@ -103,7 +120,7 @@ def add_AuditServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AuditService:
-    """The append-only, hash-chained log. Role: coordinator; for GetProof every member.
+    """The append-only, hash-chained log. Role: coordinator; for GetProof every member, for ReturnReceipts a site.
     """
 
     @staticmethod
@@ -177,6 +194,33 @@ class AuditService:
             '/ricord.v1.AuditService/GetProof',
             ricord_dot_v1_dot_audit__pb2.GetProofRequest.SerializeToString,
             ricord_dot_v1_dot_audit__pb2.GetProofResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReturnReceipts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ricord.v1.AuditService/ReturnReceipts',
+            ricord_dot_v1_dot_audit__pb2.ReturnReceiptsRequest.SerializeToString,
+            ricord_dot_v1_dot_audit__pb2.ReturnReceiptsResponse.FromString,
             options,
             channel_credentials,
             insecure,

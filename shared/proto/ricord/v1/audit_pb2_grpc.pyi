@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AuditServiceStub:
-    """The append-only, hash-chained log. Role: coordinator; for GetProof every member."""
+    """The append-only, hash-chained log. Role: coordinator; for GetProof every member, for ReturnReceipts a site."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -38,10 +38,12 @@ class AuditServiceStub:
     """Recomputes the chain from its first event."""
     GetProof: _grpc.UnaryUnaryMultiCallable[_audit_pb2.GetProofRequest, _audit_pb2.GetProofResponse]
     """The head of the log now, and proofs (RFC 9162, SHA-256) that it contains what the caller holds."""
+    ReturnReceipts: _grpc.UnaryUnaryMultiCallable[_audit_pb2.ReturnReceiptsRequest, _audit_pb2.ReturnReceiptsResponse]
+    """Receipts of submissions that a coordinator which was restored lists no more; each becomes an entry of its log."""
 
 @_typing.type_check_only
 class AuditServiceAsyncStub(AuditServiceStub):
-    """The append-only, hash-chained log. Role: coordinator; for GetProof every member."""
+    """The append-only, hash-chained log. Role: coordinator; for GetProof every member, for ReturnReceipts a site."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListAuditEvents: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListAuditEventsRequest, _audit_pb2.ListAuditEventsResponse]  # type: ignore[assignment]
@@ -49,9 +51,11 @@ class AuditServiceAsyncStub(AuditServiceStub):
     """Recomputes the chain from its first event."""
     GetProof: _aio.UnaryUnaryMultiCallable[_audit_pb2.GetProofRequest, _audit_pb2.GetProofResponse]  # type: ignore[assignment]
     """The head of the log now, and proofs (RFC 9162, SHA-256) that it contains what the caller holds."""
+    ReturnReceipts: _aio.UnaryUnaryMultiCallable[_audit_pb2.ReturnReceiptsRequest, _audit_pb2.ReturnReceiptsResponse]  # type: ignore[assignment]
+    """Receipts of submissions that a coordinator which was restored lists no more; each becomes an entry of its log."""
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The append-only, hash-chained log. Role: coordinator; for GetProof every member."""
+    """The append-only, hash-chained log. Role: coordinator; for GetProof every member, for ReturnReceipts a site."""
 
     @_abc_1.abstractmethod
     def ListAuditEvents(
@@ -75,5 +79,13 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_audit_pb2.GetProofResponse, _abc.Awaitable[_audit_pb2.GetProofResponse]]:
         """The head of the log now, and proofs (RFC 9162, SHA-256) that it contains what the caller holds."""
+
+    @_abc_1.abstractmethod
+    def ReturnReceipts(
+        self,
+        request: _audit_pb2.ReturnReceiptsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_pb2.ReturnReceiptsResponse, _abc.Awaitable[_audit_pb2.ReturnReceiptsResponse]]:
+        """Receipts of submissions that a coordinator which was restored lists no more; each becomes an entry of its log."""
 
 def add_AuditServiceServicer_to_server(servicer: AuditServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
