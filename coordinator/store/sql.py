@@ -18,8 +18,9 @@ from coordinator.store.failures import naming_failures
 from coordinator.store.locks import AdvisoryLocks, FileLocks, Locks
 from coordinator.store.signals import DatabaseSignals, FolderSignals, Signals
 from coordinator.store.work import SqlWork
+from shared.backup.database import keep_copy
 from shared.errors.inputs import InvalidArgument, SourceMissing
-from shared.errors.storage import StoreOutdated
+from shared.errors.storage import StoreOutdated, StoreTooNew
 from shared.errors.transport import StoreUnreachable
 
 _WRITER = 0x5249434F  # PostgreSQL advisory lock: one writer at a time, as on SQLite; readers do not wait
@@ -94,7 +95,8 @@ class SqlStore:
 def open_store(url: str, *, password_file: Path | None = None) -> SqlStore:
     """The store at `url` (`sqlite:///FILE` or `postgresql+psycopg://…`), brought to the newest schema.
 
-    Raises `StoreUnreachable`, `DiskFull`; `InvalidArgument` for a database of another kind or encoding; `SourceMissing`
+    A SQLite of an older schema is copied before, beside it; a newer one is refused. Raises `StoreUnreachable`,
+    `StoreTooNew`, `DiskFull`; `InvalidArgument` for a database of another kind or encoding; `SourceMissing`
     for the password's file. None quotes the URL, which may hold a password.
     """
     engine = _engine(url, password_file)
@@ -103,6 +105,10 @@ def open_store(url: str, *, password_file: Path | None = None) -> SqlStore:
             _check_encoding(engine)
             with engine.begin() as connection:
                 _lock_for_writing(connection)
+                held = MigrationContext.configure(connection).get_current_revision()
+                _check_known(held)
+                if held not in {None, newest_schema()} and engine.dialect.name == "sqlite":
+                    keep_copy(Path(engine.url.database or ""), f"schema-{held}")
                 _migrate(connection)
     except BaseException:
         engine.dispose()
@@ -130,6 +136,7 @@ def _check_schema(engine: Engine) -> None:
         with engine.connect().execution_options(**{_READ: True}) as connection:
             held = MigrationContext.configure(connection).get_current_revision()
     newest = newest_schema()
+    _check_known(held)
     if held != newest:
         raise StoreOutdated(held=str(held), newest=str(newest))
 
@@ -142,6 +149,12 @@ def newest_schema() -> str:
 def is_known_schema(revision: str) -> bool:
     """Whether this release makes that schema, or brings it up to date."""
     return revision in {script.revision for script in ScriptDirectory.from_config(_configuration()).walk_revisions()}
+
+
+def _check_known(revision: str | None) -> None:
+    """Raise `StoreTooNew` for a schema that no script of this release makes."""
+    if revision is not None and not is_known_schema(revision):
+        raise StoreTooNew(held=revision, newest=newest_schema())
 
 
 def _engine(url: str, password_file: Path | None) -> Engine:

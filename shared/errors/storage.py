@@ -49,6 +49,17 @@ class StoreOutdated(StorageError):
     )
 
 
+class StoreTooNew(StorageError):
+    """The coordinator's database was moved by a newer release."""
+
+    text = Text(
+        "The database was moved by a newer release (schema {held}, here {newest}); install that release, nothing was "
+        "changed.",
+        ExitCode.FAILED,
+        "FAILED_PRECONDITION",
+    )
+
+
 class HomeFailed(StorageError):
     """A file in a home, or its ledger, cannot be read or written now."""
 

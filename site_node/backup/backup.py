@@ -23,7 +23,6 @@ PROGRAM: Literal["ricord-site"] = "ricord-site"
 BY_COPY = frozenset({"spool", "work", "outbox", "library", "inbox", "arrivals", "quarantine"})  # images
 _PASSING = frozenset({"lock", "serving", "receiving", "changing", "copying", "pulse", "decoded"})
 _LEDGER = "ledger.sqlite"
-_NOT_AS_FILES = BY_COPY | _PASSING | {_LEDGER, f"{_LEDGER}-wal", f"{_LEDGER}-shm"}
 
 
 def back_up(home: SiteHome, file: Path, recipient: str) -> int:
@@ -50,7 +49,8 @@ def _members(home: SiteHome, copy: Path) -> Iterator[Member]:
     Ledger(home.ledger).close()  # it has this release's schema then
     copy_sqlite(home.ledger, copy)
     yield Member(_LEDGER, copy)
-    for path in plain_files(home.folder, without=_NOT_AS_FILES):
+    ledgers = {entry.name for entry in home.folder.iterdir() if entry.name.startswith(_LEDGER)}
+    for path in plain_files(home.folder, without=BY_COPY | _PASSING | ledgers):
         yield Member(path.relative_to(home.folder).as_posix(), path)
 
 

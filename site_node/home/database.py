@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from shared.backup.database import keep_copy
 from shared.errors.settings import LedgerTooNew
 from shared.errors.storage import DiskFull, HomeFailed
 from site_node.home.migrations import STEPS
@@ -66,7 +67,9 @@ def _translated() -> Iterator[None]:
 
 
 def _migrate(db: sqlite3.Connection, file: Path) -> None:
-    """Take the missing steps, each in one transaction; `user_version` counts those taken."""
+    """Take the missing steps, each in one transaction, after a copy; `user_version` counts those taken."""
+    if _version(db) < len(STEPS) and db.execute("select exists (select 1 from sqlite_master)").fetchone()[0]:
+        keep_copy(file, f"version-{_version(db)}")
     while (version := _version(db)) != len(STEPS):
         if version > len(STEPS):
             raise LedgerTooNew(file=str(file), held=str(version), known=str(len(STEPS)))

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from shared.backup import database as copying
 from shared.crypto.signing import SigningKey
 from shared.errors.settings import LedgerTooNew
+from shared.errors.storage import DiskFull
 from shared.ids import AgreementId, Sha256, SiteId, StudyKey, Uid
 from shared.receipt import Receipt
 from shared.signed import Signed
@@ -107,6 +109,27 @@ def test_nothing_is_lost(file: Path) -> None:
     ledger.audit("someone", "release", KEY, "again")
     assert [event.number for event in ledger.events()] == [7, 8]
     ledger.close()
+
+
+def test_a_copy_of_before_is_kept(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, for its owner only; where there is no room for it nothing is migrated; a new ledger has none."""
+    before, kept = dump(file), file.with_name("ledger.sqlite.version-0")
+
+    def full(*_: object) -> None:
+        raise DiskFull(folder="here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(copying, "copy_sqlite", full)
+        with pytest.raises(DiskFull):
+            Ledger(file)
+    assert dump(file) == before
+    Ledger(file).close()
+    assert dump(kept) == before
+    assert kept.stat().st_mode & 0o777 == 0o600
+    Ledger(file).close()
+    Ledger(file.with_name("new.sqlite")).close()
+    assert {path.name for path in file.parent.glob("*.sqlite*")} == {"ledger.sqlite", kept.name, "new.sqlite"}
+    assert not list(file.parent.glob(".*"))
 
 
 def test_receipts_are_numbered(file: Path) -> None:
