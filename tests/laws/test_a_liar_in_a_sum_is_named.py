@@ -117,6 +117,7 @@ def _parcels_from(liar: SiteId, deceived: list[SiteId]) -> Callable[[str, SiteId
 
 
 Message = dict[str, Any]
+SPLIT = shamir.split
 LIAR, OTHER, DROPPED = sites(6)[1:4]
 
 
@@ -141,6 +142,8 @@ def with_more(name: str, site: str) -> Callable[[Message, Message], Message]:
         ("share", with_more("digests", "999999"), "missing or too many"),
         ("share", lambda own, other: own | {"digests": other["digests"]}, "signature"),
         ("consistency", lambda own, other: own | {"signature": other["signature"]}, "signature"),
+        ("consistency", lambda own, _: own | {"session": "f" * 32}, "another session"),
+        ("unmask", lambda own, _: own | {"session": "f" * 32}, "another session"),
         ("unmask", without("seeds", OTHER), "missing or too many"),
         ("unmask", without("keys", DROPPED), "missing or too many"),
         ("unmask", with_more("seeds", DROPPED), "missing or too many"),
@@ -193,16 +196,26 @@ def test_too_few_shares_of_a_secret_are_nobodys_lie() -> None:
     assert named == [sharer]
 
 
+def _other_secret(_: bytes, threshold: int, places: list[int]) -> dict[int, bytes]:
+    return SPLIT(bytes(shamir.SECRET_BYTES), threshold, places)
+
+
+def _no_secret(_: bytes, __: int, places: list[int]) -> dict[int, bytes]:
+    return dict.fromkeys(places, (shamir.PRIME - 1).to_bytes(shamir.SHARE_BYTES))
+
+
 @pytest.mark.parametrize("secret", ["seed", "mask"])
-def test_shares_that_do_not_give_the_secret_name_their_sharer(secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that commits to shares of something else is named when the sum cannot be unmasked."""
+@pytest.mark.parametrize("shares", [_other_secret, _no_secret])
+def test_shares_that_do_not_give_the_secret_name_their_sharer(
+    shares: Callable[[bytes, int, list[int]], dict[int, bytes]], secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that commits to shares of something else, or of no secret at all, is named when the sum is unmasked."""
     carrier, liar, named = federation(6, lost=[("mask", sites(6)[2])]), sites(6)[2], dict[SiteId, str]()
     liar = sites(6)[1] if secret == "seed" else liar
-    split = shamir.split
 
     def wrong(kept: bytes, threshold: int, places: list[int]) -> dict[int, bytes]:
         state = json.loads(carrier.remembered[liar].states[session])
-        return split(bytes(32) if kept.hex() == state[secret] else kept, threshold, places)
+        return (shares if kept.hex() == state[secret] else SPLIT)(kept, threshold, places)
 
     monkeypatch.setattr(shamir, "split", wrong)
     plan = carrier.plan()

@@ -153,6 +153,14 @@ def test_what_no_single_site_sees_is_heard_from_the_others() -> None:
     assert histories.sum_over(both | set(EVERYONE[7:9]), policy)
 
 
+def test_a_sum_of_strangers_only_is_in_nobodys_way() -> None:
+    """Sites that this one knows nothing of answered, as others say: no known site is missing in a larger sum."""
+    policy = SumPolicy(pins=dict.fromkeys(EVERYONE[1:3], "SHA256:"))
+    strangers = frozenset(EVERYONE[5:8])
+    assert admitted([strangers], strangers | set(EVERYONE[:3]), policy, OWN)
+    assert not admitted([strangers], strangers | set(EVERYONE[:2]), policy, OWN)
+
+
 def test_parts_that_know_nothing_of_one_another_are_refused() -> None:
     """Three disjoint parts of an answered set of ten would show the tenth: every part holds one and the same site."""
     histories, policy = Histories(), SumPolicy()

@@ -58,7 +58,7 @@ def test_secrets_are_the_owners_alone_and_can_be_wiped(tmp_path: Path) -> None:
 
 
 def test_what_a_kill_left_half_written_is_cleared(tmp_path: Path) -> None:
-    """With the stale secrets of any session, and with the next answer on its subject; folders are the owner's alone."""
+    """With its session, with stale secrets, and with the next answer on its subject; folders are the owner's alone."""
     memory = FileMemory(tmp_path)
     memory.save(SESSION, b"secrets")
     memory.remember("x", [Answered(roster=tuple(sites(3)))], lambda previous: None)
@@ -74,6 +74,9 @@ def test_what_a_kill_left_half_written_is_cleared(tmp_path: Path) -> None:
     assert [half.exists() for half in halves] == [False, True]
     memory.remember("x", [Answered(roster=tuple(sites(4)))], lambda previous: None)
     assert [half.exists() for half in halves] == [False, False]
+    halves[0].write_bytes(b"half")
+    memory.wipe(SESSION)
+    assert not halves[0].exists()
 
 
 @pytest.mark.parametrize(("minutes", "there"), [(-1, True), (1, False)])

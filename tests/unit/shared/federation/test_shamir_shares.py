@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.federation.secure_sum.shamir import SHARE_BYTES, combine, split
+from shared.federation.secure_sum.shamir import PRIME, SHARE_BYTES, combine, split
 
 SECRET = st.binary(min_size=32, max_size=32)
 
@@ -21,6 +21,11 @@ def test_any_threshold_of_shares_gives_the_secret(secret: bytes, holders: int, d
     chosen = data.draw(st.permutations(sorted(shares)))[:threshold]
     assert combine({place: shares[place] for place in chosen}) == secret
     assert {len(share) for share in shares.values()} == {SHARE_BYTES}
+
+
+def test_a_share_is_as_long_as_the_field_needs() -> None:
+    """Not a byte more: a message carries a share for every pair of sites."""
+    assert 0 < (PRIME - 1) >> 8 * (SHARE_BYTES - 1) < 256
 
 
 @given(SECRET, st.integers(2, 8), st.data())
