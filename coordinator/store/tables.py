@@ -84,7 +84,7 @@ agreement_versions = Table(
     "agreement_versions",
     metadata,
     Column("agreement", String(20), primary_key=True),
-    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("version", Integer, primary_key=True),
     Column("terms", Text, nullable=False),
     Column("consent", JSON, nullable=False),
     Column("execution", JSON, nullable=False),
@@ -168,7 +168,7 @@ submissions = Table(
 withdrawals = Table(
     "withdrawals",
     metadata,
-    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True),
     Column("submission", String(64), nullable=False),
     Column("site_id", String(6), nullable=False),
     Column("study", String(64), nullable=False),
@@ -187,7 +187,7 @@ withdrawals = Table(
 events = Table(
     "audit_events",
     metadata,
-    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True),
     Column("at", Utc, nullable=False),
     Column("actor", String(300), nullable=False),
     Column("action", String(100), nullable=False),
@@ -199,9 +199,9 @@ events = Table(
 audit_subtrees = Table(  # the whole subtrees of several events in the Merkle tree over the log
     "audit_subtrees",
     metadata,
-    Column("level", SmallInteger, primary_key=True, autoincrement=False),
-    Column("position", BigInteger, primary_key=True, autoincrement=False),
-    Column("hash", LargeBinary(32), nullable=False),
+    Column("level", SmallInteger, primary_key=True),
+    Column("position", BigInteger, primary_key=True),
+    Column("hash", LargeBinary, nullable=False),
 )
 
 refusals = Table(

@@ -1,0 +1,31 @@
+"""What the scripts build is what the code expects, in both databases."""
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import JSON, create_engine
+from sqlalchemy.dialects import postgresql
+
+from coordinator.store import tables
+from coordinator.store.sql import SqlStore, open_store
+
+
+def test_the_migrations_make_the_tables(store: SqlStore, url: str) -> None:
+    """Each table, column, key and index; and opening again changes nothing."""
+    open_store(url).close()
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
+    engine.dispose()
+
+
+def test_a_document_that_is_not_there_is_null() -> None:
+    """As in a column of any other kind, so that a query for what is missing means the same in each."""
+    columns = [column for table in tables.metadata.tables.values() for column in table.columns]
+    kinds = [column.type for column in columns if column.nullable and isinstance(column.type, JSON)]
+    assert kinds
+    assert all(kind.none_as_null for kind in kinds)
+
+
+def test_a_moment_keeps_its_time_zone_where_the_database_has_one() -> None:
+    """Two servers of one database may be set to different zones."""
+    assert tables.Utc().compile(postgresql.dialect()) == "TIMESTAMP WITH TIME ZONE"
