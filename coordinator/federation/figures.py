@@ -117,7 +117,7 @@ def _calibration(test: Counts) -> tuple[Interval | None, Interval | None]:
         if np.linalg.cond(information) > 1e12:
             return None, None
         step = np.linalg.solve(information, design @ (test[1] - totals * expected))
-        line = line + step * min(1.0, 1 / float(np.abs(step).max()))
+        line = line + step / max(1.0, float(np.abs(step).max()))
         if np.abs(step).max() < 1e-9:
             half = Z * np.sqrt(np.diag(np.linalg.inv(information)))
             slope, intercept = (

@@ -48,6 +48,14 @@ def test_brier_and_calibration_are_those_of_the_patients() -> None:
     assert figures.calibration_slope.low < 2 / 3 < figures.calibration_slope.high  # as they were drawn
 
 
+def test_a_line_that_is_reached_exactly_is_shown() -> None:
+    """Where rounding leaves nothing of the last step."""
+    places = {0: (451, 509, 509, 347, 999), 1: (20, 400, 448, 948)}
+    figures = pooled_figures(counts_of([(label, at) for label in places for at in places[label]]), None, minimum=1)
+    assert figures.calibration_slope is not None
+    assert figures.calibration_intercept is not None
+
+
 def test_classes_that_do_not_overlap_have_no_line_and_an_interval_all_the_same() -> None:
     """The AUC of 1 has a lower end below 1."""
     counts = counts_of([(0, 100)] * 20 + [(1, 900)] * 20)
