@@ -22,7 +22,7 @@ KINDS = {
     "digital-x-ray-image": "dx",
     "enhanced-ct-image": "ect",
 }
-KEPT_GROUPS = frozenset({0x0008, 0x0010, 0x0018, 0x0020, 0x0028, 0x5200, 0x7FE0})
+KEPT_GROUPS = frozenset({0x0008, 0x0010, 0x0018, 0x0020, 0x0028, 0x5200})
 FREE_TEXT = frozenset({"ST", "LT", "UT", "UC", "UR", "PN", "AE", "UN", "NONE"})
 EDITION = "RICORD 10 June 2020; PS3.15 Table E.1-1 2026c (options 2024b); PS3.3 by highdicom 0.28.2"
 PATIENT, TRIAL, ACQUISITION = 0x0010, 0x0012, 0x0018

@@ -8,7 +8,6 @@ FACTS is the folder of restated facts that `build_deidentify` names; DICTIONARY 
 
 import argparse
 import csv
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -27,16 +26,16 @@ def build_table(profile: str, facts: Facts, dictionary: Mapping[int, tuple[str, 
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Write the table to the standard output or to `--out`."""
+    """Write the table to `--out`."""
     parser = argparse.ArgumentParser(description="Build a de-identification table from the facts.")
     parser.add_argument("facts", type=Path)
     parser.add_argument("--dictionary", type=Path, required=True)
     parser.add_argument("--profile", choices=sorted(DECIDERS), default="ricord")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(arguments)
     facts, dictionary = read_facts(options.facts), _read_dictionary(options.dictionary)
     unknown = sum(tag not in dictionary for tag in facts.standard)
-    with options.out.open("w", encoding="utf-8", newline="") if options.out else sys.stdout as target:
+    with options.out.open("w", encoding="utf-8", newline="") as target:
         target.write(f"# edition: {EDITION}\n")
         target.write(f"# {unknown} rows of PS3.15 that the dictionary lacks are removed, as all that no row names\n")
         writer = csv.writer(target, lineterminator="\n")

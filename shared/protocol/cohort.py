@@ -232,7 +232,7 @@ class CohortDefinition(Frozen):
 
     def _empty_cells(self, variable: Variable) -> Iterator[str]:
         """The cells of a variable that hold what only empty cells of this definition hold, by the same fact."""
-        for own in (each for each in self.variables if each.fact == variable.fact and each.name != variable.name):
+        for own in (each for each in self.variables if each.fact == variable.fact):
             if f"{own.name}/{MISSING}" in self.zero:
                 yield f"{variable.name}/{MISSING}"
             empty = [each for each in own.categories if f"{own.name}/{each.label}" in self.zero]
@@ -248,8 +248,8 @@ class CohortDefinition(Frozen):
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
         names = [variable.name for variable in self.variables]
-        if len(set(names)) != len(names) or set(names) & set(TOTALS):
-            raise ValueError("a variable's name stands twice or is a total's")
+        if set(names) & set(TOTALS):
+            raise ValueError("a variable's name is a total's")
         for table in self.tables:
             if not {table.rows, table.columns} <= set(names) or table.rows == table.columns:
                 raise ValueError(f"table {table.rows} * {table.columns} does not name two variables")
@@ -282,7 +282,7 @@ class CohortDefinition(Frozen):
         joined = {variable.fact: {variable.fact} for variable in self.variables}
         for (rows, columns), tables in self.crossed.items():
             sides = {table.rows for table in tables}, {table.columns for table in tables}
-            if columns in joined[rows] or 1 not in map(len, sides) or len(set(tables)) < len(tables):
+            if columns in joined[rows] or 1 not in map(len, sides):
                 raise ValueError(f"table {tables[-1].rows} * {tables[-1].columns} closes a ring of tables")
             together = joined[rows] | joined[columns]
             joined.update(dict.fromkeys(together, together))

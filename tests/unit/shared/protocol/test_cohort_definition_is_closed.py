@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors.protocol import ProtocolInvalid
-from shared.protocol.cohort import MISSING, OTHER, Category, CohortDefinition, Variable, filled_cells
+from shared.protocol.cohort import MISSING, OTHER, STAY, Category, CohortDefinition, Mean, Variable, filled_cells
 from shared.protocol.loader import load_protocol
 
 HEAD = 'name = "x"\nedition = "1"\nsource = "a test"\n'
@@ -58,6 +58,7 @@ def test_the_layout_follows_from_the_definition() -> None:
         (HEAD + VARIABLE.replace("lowest = 18", 'values = ["a"], lowest = 18'), "either texts or a lowest number"),
         (HEAD + VARIABLE.replace('field = "age"', 'field = "age"\nonly = "sex/male"'), "there is no cell"),
         (HEAD + 'zero = ["age/0-17"]\n' + VARIABLE, "there is no cell age/0-17"),
+        (HEAD + 'zero = ["age/y", "age/x"]\n' + VARIABLE, "there is no cell age/x"),
         (HEAD + 'implies = [["age/old", "sex/male"]]\n' + VARIABLE, "there is no cell sex/male"),
         (HEAD + "".join(map(named, "abc")) + "".join(map(table, ("ab", "bc", "ca"))), "closes a ring of tables"),
         ("name = ", "no TOML"),
@@ -229,7 +230,9 @@ def test_other_bands_of_a_fact_are_empty_where_the_whole_is() -> None:
 def test_what_counts_within_another_is_of_another_fact() -> None:
     """The same field of all patients, and of those in one cell, are two."""
     within = of_unit("b", "patients", "a/old").replace('field = "b"', 'field = "a"')
-    assert len(CohortDefinition.from_toml(HEAD + of_unit("a", "patients") + within).facts) == 2
+    two = CohortDefinition.from_toml(HEAD + of_unit("a", "patients") + within)
+    assert len(two.facts) == len(sorted(two.facts)) == 2
+    assert [each.total for each in two.variables] == ["patients", "a/old"]
     again = of_unit("b", "patients").replace('field = "b"', 'field = "a"')
     assert len(CohortDefinition.from_toml(HEAD + of_unit("a", "patients") + again).facts) == 1
 
@@ -249,3 +252,32 @@ def test_a_band_is_empty_that_lies_in_any_empty_one() -> None:
     bands = (Category(label="a", lowest=1, below=2), Category(label="b", lowest=2, below=30))
     other = age.model_copy(update={"name": "other", "categories": bands})
     assert definition.having([other], ()).zero == ("other/a",)
+
+
+@pytest.mark.parametrize(("low", "high"), [(1.0, 1.0), (2.0, 1.0)])
+def test_the_bounds_of_a_mean_ascend(low: float, high: float) -> None:
+    """Between equal ones every number would be the same."""
+    with pytest.raises(ValueError, match="do not ascend"):
+        Mean(variable="age", low=low, high=high)
+
+
+@pytest.mark.parametrize(
+    ("unit", "source", "same"),
+    [("studies", "clinical", True), ("patients", "clinical", False), ("studies", "series", False)],
+)
+def test_what_a_study_lacks_is_not_recorded_of_it(unit: str, source: str, *, same: bool) -> None:
+    """A study's clinical field; a patient's is that of the first study that has one, a series' stands in no row."""
+    definition = CohortDefinition.from_toml(HEAD + 'filled = ["age"]\n' + VARIABLE)
+    age = definition.variable("age").model_copy(update={"unit": unit, "source": source})
+    part = definition.having([age], (), ["age"])
+    assert part.same == (((filled_cells("age")[1], f"age/{MISSING}"),) if same else ())
+
+
+def test_a_stay_without_one_of_its_days_is_not_recorded() -> None:
+    """Whichever of the two the row lacks; nothing is stated of a day that is not counted."""
+    stay = DEFINITION.variable("age").model_copy(update={"name": "stay", "source": "derived", "field": "stay"})
+    for fields in (STAY, STAY[:1], ()):
+        definition = CohortDefinition.from_toml(HEAD + f"filled = {list(fields)}\n")
+        assert definition.having([stay], (), STAY).implies == tuple(
+            (filled_cells(field)[1], f"stay/{MISSING}") for field in fields
+        )

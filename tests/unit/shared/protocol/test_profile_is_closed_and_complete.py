@@ -1,6 +1,5 @@
 """The de-identification profile as data: closed, complete, and strict about unknown entries."""
 
-import csv
 import hashlib
 from collections.abc import Mapping
 from importlib import resources
@@ -9,14 +8,10 @@ from pathlib import Path
 import pytest
 
 from shared.errors.protocol import ProtocolInvalid
-from shared.protocol.build_deidentify import decide, read_facts
-from shared.protocol.build_profiles import DECIDERS, build_table
 from shared.protocol.loader import load_criteria, load_profile, load_protocol, profile_names, protocol_names
 from shared.protocol.profile import COPY_ACTIONS, FREE_TEXT, Action, Profile, digest_of
 from shared.protocol.rules import PROSE
 from site_node.explain.protocol import MEANINGS, explain_profile, what_leaves
-
-FACTS = Path(__file__).resolve().parents[4].parent / "shared" / "protocol"
 
 
 def files() -> dict[str, str]:
@@ -223,28 +218,3 @@ def test_what_leaves_is_short_and_names_the_clinical_fields() -> None:
     assert len(text.splitlines()) <= 25
     assert text == what_leaves(load_protocol())
     assert all(f"`{field.name}`" in text for field in protocol.clinical.fields)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not FACTS.is_dir(), reason="the developers' shared facts are not here")
-@pytest.mark.parametrize("name", sorted(DECIDERS))
-def test_the_table_is_what_the_facts_give(name: str) -> None:
-    """Every committed table is what its script makes of the facts."""
-    pytest.importorskip("yaml", reason="PyYAML is needed to rebuild the table only")
-    lines = [line for line in files()[f"{name}.csv"].splitlines() if not line.startswith("#")]
-    rows = [tuple(row.values()) for row in csv.DictReader(lines)]
-    dictionary = {int(row[0], 16): (row[1], row[2]) for row in rows}
-    assert build_table(name, read_facts(FACTS), dictionary) == rows
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not FACTS.is_dir(), reason="the developers' shared facts are not here")
-def test_the_first_source_that_names_an_attribute_decides() -> None:
-    """A decision of ours comes first, then the 2020 appendix, then PS3.15, then use."""
-    pytest.importorskip("yaml", reason="PyYAML is needed to rebuild the table only")
-    facts = read_facts(FACTS)
-    assert decide(0x00100030, "PatientBirthDate", "DA", facts)[0] == "empty"
-    assert decide(0x00080020, "StudyDate", "DA", facts) == ("shift", "2020 appendix")
-    assert decide(0x00080031, "SeriesTime", "TM", facts)[0] == "keep"
-    assert decide(0x00180050, "SliceThickness", "DS", facts)[0] == "keep"
-    assert decide(0x00189999, "Unheard", "UT", facts)[0] == "remove"
