@@ -17,7 +17,7 @@ from tests.benchmarks.flower import stock_flower
 from tests.benchmarks.measure import Row
 
 # Sites and megabytes of the model: how often the pair is measured in turn, rounds of each time, the promised ratio.
-PAIRS = {(4, 0): (2, 2, 20.0), (16, 0): (1, 2, 20.0), (4, 100): (2, 1, 4.0)}
+PAIRS = {(4, 0): (2, 2, 20.0), (16, 0): (1, 2, 20.0), (4, 100): (3, 2, 4.0)}
 CLIENT = """
 from flwr.app import Message
 from flwr.clientapp import ClientApp
