@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 PACKAGES := site_node coordinator shared compose tests
 CHECKED_LAWS := $(addprefix tests/laws/test_,pages_name_what_exists.py names_are_the_fields_own.py the_shape_of_the_code.py)
 
-.PHONY: help install federation check test mutants lint code-lint bench soak proto format clean
+.PHONY: help install federation check test mutants lint code-lint bench soak images containers bundle proto format clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -69,6 +69,21 @@ proto: $(INSTALLED) ## Generate the code of shared/proto
 bench: $(INSTALLED) .venv-bench/.installed .venv-nvflare/.installed ## Speed, side by side with peers and physical floors, as ratios
 	$(BIN)/python -m tests.benchmarks
 
+# What starts containers together and lists packages, apart too.
+.venv-containers/.installed: Makefile
+	$(PYTHON) -m venv .venv-containers
+	.venv-containers/bin/pip install --quiet --disable-pip-version-check podman-compose==1.6.0 cyclonedx-bom==7.5.0
+	@touch $@
+
+images: $(INSTALLED) ## Images of every program by podman, with no image to pull (as root; skips with the reason)
+	$(BIN)/python -m compose.containers.images
+
+containers: $(INSTALLED) .venv-containers/.installed ## images, then a study's whole way in them: PACS, node, coordinator, PostgreSQL, curator
+	$(BIN)/python -m compose.containers.walk
+
+bundle: $(INSTALLED) .venv-containers/.installed ## images, then wheels, images and sums in dist/, installed without a network
+	$(BIN)/python -m compose.containers.bundle
+
 soak: $(INSTALLED) ## The long figures: thousands of kills, mutations and tampers, and twenty times the examples of each law
 	LAWS=soak $(BIN)/pytest -m "soak or hypothesis"
 
@@ -77,4 +92,4 @@ format: $(INSTALLED) ## Let ruff write the layout
 	$(BIN)/ruff check --fix --quiet $(PACKAGES)
 
 clean: ## Remove what these targets made
-	rm -rf $(VENV) .venv-bench .venv-nvflare .mypy_cache .ruff_cache .pytest_cache .hypothesis .mutants .import_linter_cache .coverage federation-run
+	rm -rf $(VENV) .venv-bench .venv-nvflare .venv-containers build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .mutants .import_linter_cache .coverage federation-run

@@ -62,12 +62,13 @@ def create_federation(home: Home, settings: Settings, text: str) -> Identity:
 
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[None]:
-    """Make a folder, which does not stay when the block raises, unless something is in it."""
+    """Make a folder, which does not stay when the block raises, unless it was there before or something is in it."""
+    made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         yield
     except BaseException:
-        if not any(folder.iterdir()):
+        if made and not any(folder.iterdir()):
             folder.rmdir()
         raise
 

@@ -111,6 +111,15 @@ def test_a_bad_database_has_a_sentence_and_leaves_nothing(
     create(home)
 
 
+def test_a_folder_that_was_there_stays(tmp_path: Path) -> None:
+    """A volume of a container cannot be removed, and the cause must not be hidden by an attempt to."""
+    home = Home(tmp_path / "volume")
+    home.folder.mkdir()
+    with pytest.raises(StoreUnreachable):
+        create(home, database="sqlite:////no/such/folder/store.sqlite")
+    assert home.folder.is_dir()
+
+
 def test_a_missing_password_file_is_named(tmp_path: Path) -> None:
     """By its path, before anything is made."""
     home, database = Home(tmp_path / "home"), "postgresql+psycopg://user@127.0.0.1:1/x"
