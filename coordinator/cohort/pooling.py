@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from coordinator.cohort.means import released_means
+from coordinator.cohort.noisy import noisy_counts
 from coordinator.cohort.relations import complete, relations_of
-from coordinator.cohort.released import ReleasedCell, ReleasedMean, ReleasedTable
+from coordinator.cohort.released import ReleasedCell, ReleasedMean, ReleasedNoise, ReleasedTable
 from coordinator.cohort.releases import Release, suppress_jointly
 from coordinator.cohort.suppression import Shown
 from coordinator.federation.registry import peers_of
 from coordinator.home.identity import Clock, Identity, utc_now
-from coordinator.store.interface import Store
+from coordinator.store.interface import Store, Work
 from coordinator.store.records import PooledCounts
 from shared.errors.federation import PlanInvalid, RunFailed
 from shared.federation.asked import definition_asked, inputs_asked
@@ -47,6 +48,13 @@ class Pooling:
         protocol = definition_of(plan.protocol_digest)
         policy = CellPolicy.named(plan.statistics.policy)
         pooled = self._pooled(plan, definition, policy, exchange)
+        if plan.statistics.privacy is not None:
+            shown, noise = noisy_counts(definition, policy, plan.statistics.privacy, pooled)
+            sites, now = len(pooled.survivors), self._now()
+            table = table_of(plan, definition, policy, shown, noise=noise, sites=sites, computed_at=now)
+            with self._store.begin() as work:
+                _add(work, table, now)
+            return canonical_json(table)
         counts, sums = counts_of(definition, pooled)
         new = Release(sites=frozenset(pooled.survivors), counts=counts, policy=policy, shown={})
         while True:
@@ -59,8 +67,7 @@ class Pooling:
             with self._store.begin() as work:
                 if len(work.pooled_counts(definition.name)) > len(earlier):
                     continue  # another table was released meanwhile
-                work.append_event(at=self._now(), actor="federation", action="cohort released", about=table.id)
-                work.add_cohort(table.row())
+                _add(work, table, self._now())
                 work.add_pooled_counts(
                     PooledCounts(
                         id=table.id, name=definition.name, sites=pooled.survivors, counts=counts, seed=seed.hex()
@@ -98,6 +105,11 @@ class Pooling:
         return releases, bytes.fromhex(pooled[0].seed) if pooled else secrets.token_bytes(32)
 
 
+def _add(work: Work, table: ReleasedTable, now: datetime) -> None:
+    work.append_event(at=now, actor="federation", action="cohort released", about=table.id)
+    work.add_cohort(table.row())
+
+
 def counts_of(definition: CohortDefinition, pooled: Sum) -> tuple[dict[str, int], list[int]]:
     """Each cell's pooled count, and the pooled sums of the means."""
     words: list[int] = pooled.total.tolist()
@@ -126,6 +138,7 @@ def table_of(
     shown: Shown,
     *,
     means: tuple[ReleasedMean, ...] = (),
+    noise: ReleasedNoise | None = None,
     sites: int,
     computed_at: datetime,
 ) -> ReleasedTable:
@@ -141,6 +154,7 @@ def table_of(
         computed_at=computed_at,
         cells=tuple(ReleasedCell(name=cell, count=shown[cell], suppressed=shown[cell] is None) for cell in shown),
         means=means,
+        noise=noise,
     )
 
 

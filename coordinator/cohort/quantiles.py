@@ -26,6 +26,8 @@ class Quantile(NamedTuple):
 def quantiles_of(table: ReleasedTable, shares: Sequence[float] = SHARES) -> list[Quantile]:
     """Of every number that the table counts: its quantiles, and the k-th smallest and largest, k as no count is hidden.
 
+    Of noisy counts there is none.
+
     A share of 0.25 is the first quartile: of all recorded values the smallest that a quarter does not exceed.
     """
     rank = CellPolicy.named(table.policy).highest + 1
@@ -37,7 +39,7 @@ def quantiles_of(table: ReleasedTable, shares: Sequence[float] = SHARES) -> list
     ]
     return [
         Quantile(variable.name, variable.title, statistic, _bin(table, variable, place, down=down))
-        for variable in numbers_of(table)
+        for variable in (numbers_of(table) if table.noise is None else ())
         for statistic, place, down in places
     ]
 

@@ -31,6 +31,17 @@ class ReleasedMean(Frozen):
     step: float | None = None
 
 
+class ReleasedNoise(Frozen):
+    """The noise of a table's counts: what each site spent, and within what of its figure a count lies, 95 in 100."""
+
+    epsilon: float
+    within: int
+
+    def interval(self, count: int) -> tuple[int, int]:
+        """Where a count lies whose figure is given; no count is negative."""
+        return max(count - self.within, 0), count + self.within
+
+
 class ReleasedTable(Frozen):
     """What is released of a cohort. It names no site, only how many were asked and how many are in it."""
 
@@ -45,6 +56,7 @@ class ReleasedTable(Frozen):
     computed_at: Moment
     cells: tuple[ReleasedCell, ...]
     means: tuple[ReleasedMean, ...] = Field(default=(), exclude_if=operator.not_)
+    noise: ReleasedNoise | None = Field(default=None, exclude_if=operator.not_)
 
     @property
     def counts(self) -> dict[str, int | None]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from coordinator.cohort.released import ReleasedTable
+from coordinator.cohort.released import ReleasedNoise, ReleasedTable
 from shared.protocol.cohort import MISSING, TOTALS, Variable, filled_cells, table_cell
 
 HIDDEN = "*"
@@ -52,10 +52,23 @@ def sections(table: ReleasedTable) -> list[Grid]:
 
 
 def footnote(table: ReleasedTable) -> str:
-    """One sentence on where the figures come from and what `*` means."""
+    """Where the figures come from, what noise they have, and what `*` means."""
+    if table.noise is not None:
+        return (
+            f"Noisy figures, pooled over {table.site_count} of {table.roster_size} sites by secure sum: "
+            f"{said_of(table.noise)} {HIDDEN} is a figure that policy {table.policy} hides, or is not counted."
+        )
     return (
         f"Pooled over {table.site_count} of {table.roster_size} sites by secure sum; {HIDDEN} is hidden by policy "
         f"{table.policy}, for its own size or so that no cell of this or an earlier table can be worked out."
+    )
+
+
+def said_of(noise: ReleasedNoise) -> str:
+    """What a reader has to know of noise."""
+    return (
+        f"each site added noise (an epsilon of {noise.epsilon:g}), and 95 in 100 counts lie within {noise.within} of "
+        "their figure. A patient counts once, by the first study and its first series."
     )
 
 
@@ -67,7 +80,7 @@ def _rows(table: ReleasedTable) -> Iterator[Row]:
         total = counts[variable.total]
         for label, cell in zip(variable.labels, variable.cells, strict=True):
             yield Row(variable.title, label, _shown(counts[cell]), _share(counts[cell], total))
-        if (span := _range(variable, counts)) is not None:
+        if table.noise is None and (span := _range(variable, counts)) is not None:
             yield Row(variable.title, "range without the outermost", span)
     for field in table.definition.filled:
         recorded, _ = filled_cells(field)

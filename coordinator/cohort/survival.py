@@ -33,8 +33,11 @@ class Survival(NamedTuple):
 
 
 def survival_of(table: ReleasedTable) -> list[Survival]:
-    """The curve of the first table of stays by outcome, as far as enough are at risk; without such a table, nothing."""
-    for crossed in table.definition.tables:
+    """The curve of the first table of stays by outcome, as far as enough are at risk; without such a table, nothing.
+
+    Nor of noisy counts: the interval would leave their noise out.
+    """
+    for crossed in table.definition.tables if table.noise is None else ():
         sides = (table.definition.variable(crossed.rows), table.definition.variable(crossed.columns))
         by_field = {side.field: side for side in sides}
         if by_field.keys() == {"stay", "outcome"}:

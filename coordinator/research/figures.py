@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from coordinator.cohort.quantiles import quantiles_of
-from coordinator.cohort.released import ReleasedTable
+from coordinator.cohort.released import ReleasedNoise, ReleasedTable
 from coordinator.cohort.survival import survival_of
 
 Row = Mapping[str, Any]
@@ -72,8 +72,13 @@ def evaluation_rows(result: Mapping[str, Any]) -> Rows:
 
 
 def cohort_rows(table: Mapping[str, Any]) -> Rows:
-    """A row for each cell of a released table; `count` is `None` where it is hidden."""
-    return Rows([{"cell": cell["name"], "count": cell["count"]} for cell in table["cells"]])
+    """A row for each cell of a released table; `count` is `None` where it is hidden. Noisy ones have an interval."""
+    rows = [{"cell": cell["name"], "count": cell["count"]} for cell in table["cells"]]
+    if (given := table.get("noise")) is None:
+        return Rows(rows)
+    noise = ReleasedNoise.model_validate(given)
+    intervals = ((None, None) if row["count"] is None else noise.interval(row["count"]) for row in rows)
+    return Rows([{**row, "low": low, "high": high} for row, (low, high) in zip(rows, intervals, strict=True)])
 
 
 def quantile_rows(table: ReleasedTable) -> Rows:

@@ -52,6 +52,7 @@ policy = "cms-11"         # how small cells are hidden: cms-11, nhs-7-round-5 or
 # histograms = [{ variable = "age", edges = [30, 50, 70] }, { variable = "icu" }]  # bins, or categories
 # means = [{ variable = "age", low = 18, high = 90 }]  # beside a histogram of it
 # tables = [{ rows = "age", columns = "sex" }]  # of two variables of patients, of studies or of series
+# privacy = { epsilon = 1.0 }  # each site adds noise to its counts before masks hide them
 """,
     "training": """\
 purpose = "training"

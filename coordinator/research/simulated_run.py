@@ -16,6 +16,7 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.simulation import run_simulation
 
 from coordinator.cohort.means import released_means
+from coordinator.cohort.noisy import noisy_counts
 from coordinator.cohort.pooling import counts_of, released_counts, sum_plan_of, table_of
 from coordinator.cohort.released import ReleasedTable
 from coordinator.cohort.releases import Release
@@ -104,11 +105,14 @@ def _table(grid: RosterGrid, signer: Signer) -> ReleasedTable:
     definition = definition_asked(plan.statistics, plan.protocol_digest)
     policy = CellPolicy.named(plan.statistics.policy)
     pooled = sum_without_liars(sum_plan_of(plan, definition, policy, signer.peers), signer.key, GridExchange(grid))
+    sites, now = len(pooled.survivors), datetime.now(UTC)
+    if plan.statistics.privacy is not None:
+        shown, noise = noisy_counts(definition, policy, plan.statistics.privacy, pooled)
+        return table_of(plan, definition, policy, shown, noise=noise, sites=sites, computed_at=now)
     counts, sums = counts_of(definition, pooled)
     new = Release(sites=frozenset(pooled.survivors), counts=counts, policy=policy, shown={})
     shown = released_counts(definition, new, [], seed=os.urandom(32))
     means = released_means(definition, new._replace(shown=shown), sums, [], protocol=definition)
-    sites, now = len(pooled.survivors), datetime.now(UTC)
     return table_of(plan, definition, policy, shown, means=means, sites=sites, computed_at=now)
 
 

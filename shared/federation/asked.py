@@ -62,14 +62,23 @@ class Askable(Frozen):
 
 def inputs_asked(task: StatisticsTask, definition: CohortDefinition) -> str:
     """What a sum's plan says of the definition that a task's plan leads to: all sites are given the same."""
+    if task.privacy is not None:
+        return f"{definition.digest} with an epsilon of {task.privacy.epsilon:g}"
     return "" if task.kinds == ("cohort",) else definition.digest
 
 
 def definition_asked(task: StatisticsTask, protocol_digest: Sha256) -> CohortDefinition:
     """What is counted for a task: the protocol's whole definition, or what the task names of it.
 
-    Raises `PlanInvalid` naming what cannot be counted, `ProtocolMismatch`.
+    Of noisy counts nothing is known beforehand, and completeness is what is recorded of each variable. Raises
+    `PlanInvalid` naming what cannot be counted, `ProtocolMismatch`.
     """
+    definition = _exact(task, protocol_digest)
+    unknown = {"filled": (), "zero": (), "same": (), "implies": ()} if task.privacy is not None else {}
+    return definition.model_copy(update=unknown)
+
+
+def _exact(task: StatisticsTask, protocol_digest: Sha256) -> CohortDefinition:
     definition = definition_named(task.cohort, protocol_digest)
     if task.kinds == ("cohort",):
         return definition

@@ -17,6 +17,7 @@ from shared.crypto.signing import SigningKey, VerifyKey
 from shared.errors.federation import PlanInvalid
 from shared.errors.trust import SignatureInvalid
 from shared.federation.histogram import Histogram
+from shared.federation.noise import CountPrivacy
 from shared.frozen import Frozen
 from shared.ids import RunId, Sha256, SiteId
 from shared.protocol.cohort import Mean, Table
@@ -119,6 +120,7 @@ class StatisticsTask(Frozen):
     means: tuple[Mean, ...] = Field(
         default=(), max_length=10, exclude_if=operator.not_
     )  # each beside a histogram of it
+    privacy: CountPrivacy | None = Field(default=None, exclude_if=operator.not_)
 
     @property
     def kinds(self) -> tuple[StatisticKind, ...]:
@@ -306,6 +308,10 @@ def _rules(plan: Plan | PlanRequest, roster: tuple[SiteId, ...] | None) -> tuple
         (count < plan.minimum_sites, f"{count} sites are fewer than the minimum of {plan.minimum_sites}"),
         ((training is not None) != (plan.purpose == "training"), "`training` stands with the purpose training only"),
         ((statistics is not None) != (plan.purpose == "statistics"), "`statistics` stands with its purpose only"),
+        (
+            statistics is not None and statistics.privacy is not None and bool(statistics.means),
+            "counts alone have noise, so `privacy` stands without `means`",
+        ),
         *(_model_rules(training) if training else ()),
         (
             training is not None and training.validation_share + training.test_share >= 1,

@@ -13,7 +13,7 @@ from shared.errors.inputs import InvalidArgument, NotFound
 from shared.errors.trust import NotEnrolled
 from shared.extras import ENGINE, require_extra
 from shared.federation.plan import Plan
-from shared.federation.privacy import DELTA, charge_of, epsilon_of
+from shared.federation.privacy import DELTA, cost_of, epsilon_of
 from shared.references import named
 from shared.terminal import make_app, print_json, print_line, print_table
 from site_node.commands.options import Json, Person, home_of, node_of
@@ -196,18 +196,17 @@ def history(context: typer.Context, as_json: Json = False) -> None:
 
 
 def _epsilon(plan: Plan, policy: SitePolicy, spent: Sequence[Spent]) -> Iterator[tuple[str, str]]:
-    """What a private training would cost of the label's budget, in words."""
-    task = plan.training
-    if task is None or task.privacy is None:
+    """What a private plan would cost of its label's budget, in words."""
+    cost = cost_of(plan)
+    if cost is None:
         return
-    before = [each.charge for each in spent if each.label == task.label and each.run != plan.run]
-    whole = charge_of(task, task.privacy, rounds=task.rounds)
+    before = [each.charge for each in spent if each.label == cost.label and each.run != plan.run]
     try:
-        alone, together = epsilon_of([whole]), epsilon_of([*before, whole])
+        alone, together = epsilon_of([cost.whole]), epsilon_of([*before, cost.whole])
     except PlanInvalid as error:
         yield ("Epsilon", f"cannot be worked out: {error.fields['problem']}")
         return
-    spent_here = f"{together:.2f} with what other plans on {task.label} spent here, of {policy.epsilon:g}"
+    spent_here = f"{together:.2f} with what other plans on {cost.label} spent here, of {policy.epsilon:g}"
     yield ("Epsilon", f"{alone:.2f} at a delta of {DELTA:g}; {spent_here}")
 
 

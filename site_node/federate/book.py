@@ -7,8 +7,8 @@ from shared.errors.base import RicordError
 from shared.errors.federation import RunRefused, RunWaits
 from shared.federation import records
 from shared.federation.plan import Plan, verify_plan
-from shared.federation.privacy import charge_of
-from site_node.federate.decisions import check_decided, needs_person
+from shared.federation.privacy import cost_of
+from site_node.federate.decisions import check_decided, gives, needs_person
 from site_node.federate.plan_words import summary
 from site_node.federate.policy import SitePolicy
 from site_node.federate.site import FederateSettings
@@ -23,7 +23,7 @@ def enter(
     """Enter an answer that is about to leave, or why none does, and the plan that it is for.
 
     Without a `policy`, which could not be read, nothing is answered. Raises `DiskFull`, `HomeFailed`, and `RunRefused`
-    for an answer to no plan, or where a person declined or stopped it meanwhile. The budget of a private training is
+    for an answer to no plan, or where a person declined or stopped it meanwhile. The budget of a private run is
     charged here; it was judged by the decisions `seen`, which must hold still.
     """
     plan = _plan(site, result.asked)
@@ -47,9 +47,7 @@ def enter(
         elif plan is not None and result.asked.stage != records.READY:
             charge = _charge(kind, plan, result.asked.stage)
             if charge is not None and (seen is None or ledger.plans.decisions().spent != seen.spent):
-                raise RunRefused(
-                    problem="another private training was answered meanwhile; this round can be asked again"
-                )
+                raise RunRefused(problem="another private run was answered meanwhile; this can be asked again")
             ledger.plans.enter_answer(plan.run, _kind(kind, plan), result.answer.size, charge)
 
 
@@ -62,11 +60,11 @@ def _plan(site: FederateSettings, asked: Asked) -> Plan | None:
 
 
 def _charge(kind: str, plan: Plan, stage: str) -> Spent | None:
-    """What an answer costs of the budget: the update of a private training."""
-    task = plan.training
-    if kind != "train" or task is None or task.privacy is None or (task.masked and stage != "mask"):
+    """What an answer costs of the budget: the update of a private training, or noisy counts."""
+    cost = cost_of(plan)
+    if cost is None or not gives(plan, kind, stage):
         return None
-    return Spent(run=plan.run, label=task.label, charge=charge_of(task, task.privacy))
+    return Spent(run=plan.run, label=cost.label, charge=cost.answer)
 
 
 def _kind(kind: str, plan: Plan) -> str:

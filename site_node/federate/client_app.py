@@ -26,7 +26,7 @@ from shared.federation.secure_sum.memory import FileMemory
 from shared.federation.secure_sum.policy import SumPolicy
 from site_node.federate import statistics
 from site_node.federate.dataset import Split, load_split
-from site_node.federate.decisions import check_budget, check_decided
+from site_node.federate.decisions import check_budget, check_decided, gives
 from site_node.federate.figures import own_figures, scores_of
 from site_node.federate.local_layers import LocalLayers
 from site_node.federate.masked import Best, Elsewhere, Evaluated, Last, MaskedPart, Update
@@ -47,7 +47,8 @@ def policy_gate(message: Message, context: Context, call_next: ClientAppCallable
         plan = plan_of(message, site)
         kind = message.metadata.message_type
         config = message.content[records.CONFIG]
-        server_round, asks = int(config.get(records.ROUND, 0)), config.get(records.STAGE) == records.READY
+        server_round, stage = int(config.get(records.ROUND, 0)), str(config.get(records.STAGE))
+        asks = stage == records.READY
         check_message(
             policy,
             plan,
@@ -60,8 +61,8 @@ def policy_gate(message: Message, context: Context, call_next: ClientAppCallable
             server_round=None if asks and kind == "query" else server_round,
         )
         check_decided(policy, plan, given.decisions, datetime.now().astimezone())
-        if asks or kind == "train":
-            check_budget(policy, plan, given.decisions, trains=kind == "train")
+        if asks or kind == "train" or gives(plan, kind, stage):
+            check_budget(policy, plan, given.decisions, answers=gives(plan, kind, stage))
         if asks and kind == "query":
             return Message(RecordDict({records.CONFIG: ConfigRecord({records.PAYLOAD: b""})}), reply_to=message)
         claim_round(site.folder, plan.run, _claimed(kind, message, plan), server_round if kind in _ROUNDS else 0)

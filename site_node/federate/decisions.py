@@ -4,7 +4,7 @@ from datetime import datetime, time
 
 from shared.errors.federation import RunRefused, RunWaits
 from shared.federation.plan import Plan
-from shared.federation.privacy import charge_of, epsilon_of
+from shared.federation.privacy import cost_of, epsilon_of, library
 from site_node.federate.policy import SitePolicy
 from site_node.home.plans import Decisions
 
@@ -28,23 +28,29 @@ def check_decided(policy: SitePolicy, plan: Plan, decisions: Decisions, now: dat
         raise RunWaits(problem=f"this site answers between {policy.hours.replace('-', ' and ')} of its local time")
 
 
-def check_budget(policy: SitePolicy, plan: Plan, decisions: Decisions, *, trains: bool) -> None:
-    """Raise `RunRefused` where a private training would cost more than is left of the label's budget.
+def gives(plan: Plan, kind: str, stage: str) -> bool:
+    """Whether an answer to a message holds what a private plan costs for: an update of weights, or counts."""
+    return kind in ("train", "query") and (stage == "mask" or (kind == "train" and not plan.sums(kind)))
 
-    It is judged whole before its first round, and, where it `trains` now, with each answer that was given again.
+
+def check_budget(policy: SitePolicy, plan: Plan, decisions: Decisions, *, answers: bool) -> None:
+    """Raise `RunRefused` where a private plan would cost more than is left of its label's budget.
+
+    It is judged whole before its first answer, and, where it `answers` now, with each one that was given again. Raises
+    `PlanInvalid` where the library for it is not installed.
     """
-    task = plan.training
-    if task is None or task.privacy is None:
+    cost = cost_of(plan)
+    if cost is None:
         return
-    others = [each.charge for each in decisions.spent if each.label == task.label and each.run != plan.run]
+    if plan.statistics is not None:
+        library("opendp.prelude")
+    others = [each.charge for each in decisions.spent if each.label == cost.label and each.run != plan.run]
     own = sum(each.charge.steps for each in decisions.spent if each.run == plan.run)
-    steps = max(
-        charge_of(task, task.privacy, rounds=task.rounds).steps, own + trains * charge_of(task, task.privacy).steps
-    )
-    epsilon = epsilon_of([*others, charge_of(task, task.privacy).model_copy(update={"steps": steps})])
+    steps = max(cost.whole.steps, own + answers * cost.answer.steps)
+    epsilon = epsilon_of([*others, cost.answer.model_copy(update={"steps": steps})])
     if epsilon > policy.epsilon:
         problem = (
-            f"with it the epsilon of {task.label} would be {epsilon:.2f}, and this site's budget is {policy.epsilon:g}"
+            f"with it the epsilon of {cost.label} would be {epsilon:.2f}, and this site's budget is {policy.epsilon:g}"
         )
         raise RunRefused(problem=problem)
 

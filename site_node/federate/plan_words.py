@@ -79,6 +79,8 @@ def _of_statistics(task: StatisticsTask) -> Iterator[tuple[str, str]]:
     yield ("Histograms", "; ".join(_histograms(task)))
     yield ("Tables", "; ".join(_tables(task)))
     yield ("Means", "; ".join(f"{each.variable} within {each.low:g} and {each.high:g}" for each in task.means))
+    if task.privacy is not None:
+        yield ("Privacy", f"whole-number noise on each count for an epsilon of {task.privacy.epsilon:g}; {_ONCE}")
     yield ("Small cells", f"hidden in the pooled table by the policy {task.policy}")
     which = " in the bins and categories of these" if task.kinds != ("cohort",) else ""
     sums = ", sums of values and of their squares" if task.means else ""
@@ -95,6 +97,7 @@ def _tables(task: StatisticsTask) -> Iterator[str]:
     yield from (f"{table.rows} by {table.columns}" for table in task.tables)
 
 
+_ONCE = "each patient counts once, by the first study and its first series"
 _UNDER_MASKS = "under masks that cancel only in the sum over all sites"
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from shared.federation.plan import Privacy
-from shared.federation.privacy import opacus
+from shared.federation.privacy import library
 
 
 def train_privately(
@@ -25,15 +25,15 @@ def train_privately(
 ) -> None:
     """Train in place, one image a patient; `optimizer` is of `model`. Raises `PlanInvalid` without Opacus."""
     generator = torch.Generator().manual_seed(secrets.randbits(63))
-    private = opacus("grad_sample").GradSampleModule(model)
-    noisy = opacus("optimizers").DPOptimizer(
+    private = library("opacus.grad_sample").GradSampleModule(model)
+    noisy = library("opacus.optimizers").DPOptimizer(
         optimizer,
         noise_multiplier=privacy.noise_multiplier,
         max_grad_norm=privacy.clip_norm,
         expected_batch_size=max(1.0, len(labels) / privacy.batches),
         generator=generator,
     )
-    batches = opacus("utils.uniform_sampler").UniformWithReplacementSampler(
+    batches = library("opacus.utils.uniform_sampler").UniformWithReplacementSampler(
         num_samples=len(labels),
         sample_rate=1 / privacy.batches,
         steps=epochs * privacy.batches,

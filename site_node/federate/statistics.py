@@ -18,6 +18,7 @@ from shared.errors.protocol import ProtocolMismatch
 from shared.federation.asked import SCALE, definition_asked, inputs_asked
 from shared.federation.cell_policy import CellPolicy
 from shared.federation.cohort import definition_of, subject_of
+from shared.federation.noise import scale_of
 from shared.federation.plan import StatisticsTask
 from shared.federation.secure_sum.client import SumClient
 from shared.federation.secure_sum.masks import Words
@@ -25,7 +26,18 @@ from shared.federation.secure_sum.memory import FileMemory
 from shared.federation.secure_sum.messages import SumPlan
 from shared.federation.secure_sum.policy import SumPolicy
 from shared.ids import Sha256, SiteId
-from shared.protocol.cohort import MISSING, STAY, CohortDefinition, Level, Mean, Variable, filled_cells, table_cell
+from shared.protocol.cohort import (
+    MISSING,
+    STAY,
+    TOTALS,
+    CohortDefinition,
+    Level,
+    Mean,
+    Variable,
+    filled_cells,
+    table_cell,
+)
+from site_node.federate.noise import with_noise
 from site_node.home.library import LibrarySeries, LibraryStudy
 
 ONE_STUDY = "one study"  # the text that `days` gives for a patient with a single study
@@ -106,9 +118,13 @@ class LibraryCounts(NamedTuple):
         return definition_asked(self.task, self.protocol_digest)
 
     def vector(self, plan: SumPlan) -> Words:
-        """The counts, in the definition's order."""
+        """The counts, in the definition's order, with noise where the task asks for it."""
         del plan
-        return vector_of(self.definition, self.studies())
+        definition, studies = self.definition, self.studies()
+        if self.task.privacy is None:
+            return vector_of(definition, studies)
+        counts = count(definition, studies, once=True)
+        return with_noise([counts[cell] for cell in definition.cells], scale_of(definition, self.task.privacy))
 
 
 def check_enough(definition: CohortDefinition, counts: Mapping[str, int], minimum_patients: int) -> None:
@@ -138,14 +154,20 @@ def _sums(definition: CohortDefinition, mean: Mean, studies: Sequence[LibraryStu
     return sum(round(share * SCALE) for share in shares), sum(round(share**2 * SCALE) for share in shares)
 
 
-def count(definition: CohortDefinition, studies: Sequence[LibraryStudy]) -> dict[str, int]:
-    """Every cell's count; each patient, study or series falls into one category of each variable."""
+def count(definition: CohortDefinition, studies: Sequence[LibraryStudy], *, once: bool = False) -> dict[str, int]:
+    """Every cell's count; each patient, study or series falls into one category of each variable.
+
+    With `once` each patient has one study and series, the first ones, and of the totals patients alone are counted.
+    """
     counts: Counter[str] = Counter()
-    for unit, items in _items(studies).items():
+    for unit, items in _items(studies, once=once).items():
         counts[unit] = len(items)
         for item in items:
             counts.update(_cells(definition, unit, item))
     counts["images"] = sum(series.instance_count for study in studies for series in study.series)
+    if once:
+        for total in TOTALS[1:]:
+            del counts[total]
     for field in definition.filled:
         recorded, missing = filled_cells(field)
         present = sum(_clinical([study], field) is not None for study in studies)
@@ -153,10 +175,12 @@ def count(definition: CohortDefinition, studies: Sequence[LibraryStudy]) -> dict
     return {cell: counts[cell] for cell in definition.cells}
 
 
-def _items(studies: Sequence[LibraryStudy]) -> dict[Level, list[CountedItem]]:
+def _items(studies: Sequence[LibraryStudy], *, once: bool = False) -> dict[Level, list[CountedItem]]:
     patients: dict[str, list[LibraryStudy]] = defaultdict(list)
     for study in sorted(studies, key=lambda each: each.study_date):
         patients[study.patient].append(study)
+    if once:
+        studies = [each[0].model_copy(update={"series": each[0].series[:1]}) for each in patients.values()]
     return {
         "patients": [CountedItem(each) for each in patients.values()],
         "studies": [CountedItem([study]) for study in studies],

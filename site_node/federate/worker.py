@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def warm_up() -> None:
-    """Pay for what a fork would pay for anew: an optimiser's first step, each cipher's, protocols, MONAI, Opacus."""
+    """Pay for what a fork would pay for anew: first steps of optimiser and ciphers, protocols, optional libraries."""
     key, secret, route = SigningKey.generate(), masks.new_secret(), (SiteId("100000"), SiteId("123456"))
     VerifyKey.parse(str(key.public)).verify(b"", key.sign(b""))
     channel = masks.Channel(secret, masks.public_of(secret), "")
@@ -75,6 +75,8 @@ def warm_up() -> None:
         protocol_with(load_edition(name).digest)
     if find_spec("monai") is not None:
         import_module(MONAI)
+    if find_spec("opendp") is not None:
+        import_module("opendp.prelude")
     if find_spec("opacus") is not None:
         epsilon_of([Charge(noise_multiplier=1, batches=2, steps=1)])
     task = TrainingTask(image_size=32)

@@ -240,10 +240,15 @@ def _keep_privacy(db: sqlite3.Connection) -> None:
     _execute(db, _PRIVACY)
 
 
+def _charge_counts(db: sqlite3.Connection) -> None:
+    """Keep what noisy counts have cost, too."""
+    db.execute("alter table privacy add column epsilon real not null default 0")
+
+
 STEPS = (
     *(_make_or_complete, _separate_arrivals, _revive_sealed, _keep_decisions, _count_associations, _keep_words),
     *(_number_receipts, _keep_submissions, _keep_withdrawals, _free_records_of_the_folder),
-    *(_clear_the_library, _keep_snapshots, _keep_plans, _keep_privacy),
+    *(_clear_the_library, _keep_snapshots, _keep_plans, _keep_privacy, _charge_counts),
 )
 
 

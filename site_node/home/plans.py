@@ -33,7 +33,7 @@ class PlanState(StrEnum):
     BY_POLICY = "allowed by policy"
 
 
-_SPEND = "insert into privacy values (?, ?, ?, ?, ?) on conflict do update set steps = steps + excluded.steps"
+_SPEND = "insert into privacy values (?, ?, ?, ?, ?, ?) on conflict do update set steps = steps + excluded.steps"
 
 
 class KeptPlan(NamedTuple):
@@ -83,7 +83,7 @@ class Decisions(Frozen):
     approved: tuple[RunId, ...] = ()
     declined: dict[RunId, str] = Field(default_factory=dict)  # with the reason, which the coordinator is told
     begun: dict[str, tuple[RunId, ...]] = Field(default_factory=dict)  # trainings of this calendar month (UTC) by label
-    spent: tuple[Spent, ...] = ()  # by every private training there ever was
+    spent: tuple[Spent, ...] = ()  # by every private run there ever was
 
 
 class Plans:
@@ -118,11 +118,15 @@ class Plans:
         )
 
     def spent(self) -> tuple[Spent, ...]:
-        """What private trainings have cost, run by run."""
-        rows = self._db.execute("select run, label, noise, batches, steps from privacy order by run")
+        """What private runs have cost, run by run."""
+        rows = self._db.execute("select run, label, noise, batches, steps, epsilon from privacy order by run")
         return tuple(
-            Spent(run=RunId(run), label=label, charge=Charge(noise_multiplier=noise, batches=batches, steps=steps))
-            for run, label, noise, batches, steps in rows
+            Spent(
+                run=RunId(run),
+                label=label,
+                charge=Charge(noise_multiplier=noise, batches=batches, steps=steps, epsilon=epsilon),
+            )
+            for run, label, noise, batches, steps, epsilon in rows
         )
 
     def enter(
@@ -151,7 +155,7 @@ class Plans:
             self._db.execute("insert into answers values (?, ?, ?, ?, ?, '')", (event, run, _now(), what, size))
             if spent is not None:
                 charge = spent.charge
-                row = (run, spent.label, charge.noise_multiplier, charge.batches, charge.steps)
+                row = (run, spent.label, charge.noise_multiplier, charge.batches, charge.steps, charge.epsilon)
                 self._db.execute(_SPEND, row)
 
     def enter_refusal(self, run: RunId | None, reason: str) -> None:

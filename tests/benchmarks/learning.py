@@ -24,7 +24,8 @@ from coordinator.federation.checkpoints import load_checkpoint
 from coordinator.federation.grid import RosterGrid
 from coordinator.federation.training import run_training
 from shared.crypto.signing import SigningKey
-from shared.federation.plan import PlanRequest, TrainingTask, complete_plan, sign_plan
+from shared.federation.plan import PlanRequest, Privacy, TrainingTask, complete_plan, sign_plan
+from shared.federation.privacy import DELTA, charge_of, epsilon_of
 from shared.federation.records import Vector
 from shared.ids import PatientPseudonym, Sha256, Uid
 from site_node.federate.dataset import load_split
@@ -39,11 +40,13 @@ from tests.factories.site_homes import PROTOCOL, make_site, member_of, set_polic
 KEY = SigningKey.generate()
 SEEDS = (0, 1, 2)
 TASK = TrainingTask(image_size=32, rounds=8, local_epochs=2, batch_size=16, learning_rate=0.002, minimum_cases=11)
+PRIVACY = Privacy(noise_multiplier=1.0)
 ARMS: Mapping[str, dict[str, object]] = {
     "FedAvg, masked": {},
     "FedAvg, unmasked": {"masked": False},
     "FedAvg, batch norms": {"norm": "batch"},
     "FedBN": {"norm": "batch", "strategy": "fedbn"},
+    "FedAvg, private": {"privacy": PRIVACY},
 }
 BASE = "FedAvg, masked"
 RESAMPLES = 1000
@@ -74,6 +77,8 @@ def main(data: Path) -> None:
     show(scored, seconds)
     apart = max(np.abs(last[BASE, seed] - last["FedAvg, unmasked", seed]).max() for seed in SEEDS)
     sys.stdout.write(f"Masked and unmasked FedAvg differ by at most {apart:.1e} in a weight of the last model.\n")
+    epsilon = epsilon_of([charge_of(TASK, PRIVACY, rounds=TASK.rounds)])
+    sys.stdout.write(f"A private run costs each site an epsilon of {epsilon:.1f} at a delta of {DELTA:g}.\n")
 
 
 def made_sites(data: Path, folder: Path) -> Sites:
@@ -85,7 +90,7 @@ def made_sites(data: Path, folder: Path) -> Sites:
     sites = {}
     for number, (source, films) in enumerate(sorted(rows.items())):
         sites[source] = site = make_site(folder / source, f"{200000 + number}", KEY, images=0)
-        set_policy(site, unmasked=True)
+        set_policy(site, unmasked=True, epsilon=100.0)
         numbers, patients = count(), dict[str, int]()
         for row in films:
             patient = patients.setdefault(row["patient_id"], len(patients))

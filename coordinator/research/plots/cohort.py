@@ -4,6 +4,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from coordinator.cohort.released import ReleasedTable
+from coordinator.cohort.rendering import said_of
 from coordinator.research.plots.canvas import COLOURS, PALE, drawing
 from shared.protocol.cohort import Variable
 
@@ -25,8 +26,9 @@ def plot_cohort(table: ReleasedTable) -> Figure:
         patients = table.counts["patients"]
         many = "a hidden number of" if patients is None else f"{patients:,}"
         plot.figure.suptitle(f"{many} patients of {table.site_count} hospitals", x=0.01, ha="left", weight="bold")
+        noisy = f"Noisy: {said_of(table.noise)}\n" if table.noise is not None else ""
         plot.figure.supxlabel(
-            f"Hatched: hidden by policy {table.policy}, for its own size or another's; the length says nothing.",
+            f"{noisy}Hatched: hidden by policy {table.policy}, for its own size or another's; the length says nothing.",
             x=0.01,
             ha="left",
             size=8,

@@ -6,6 +6,7 @@ from matplotlib.patches import Rectangle
 
 from coordinator.cohort.quantiles import numbers_of, quantiles_of
 from coordinator.cohort.released import ReleasedTable
+from coordinator.cohort.rendering import said_of
 from coordinator.research.plots.canvas import COLOURS, INK, PALE, drawing
 from shared.protocol.cohort import MISSING, Table, Variable, table_cell
 
@@ -40,6 +41,8 @@ def plot_tables(table: ReleasedTable) -> Figure | None:
 
 
 def _note(table: ReleasedTable) -> str:
+    if table.noise is not None:
+        return f"{table.site_count} hospitals. Noisy: {said_of(table.noise)}\nHatched: hidden by policy {table.policy}."
     return f"{table.site_count} hospitals. Hatched: hidden by policy {table.policy}, for its own size or another's."
 
 
@@ -52,6 +55,9 @@ def _histogram(axes: Axes, variable: Variable, table: ReleasedTable) -> None:
         height, text = (stub, "hidden") if count is None else (count, f"{count:,}")
         face, edge, hatch = ("white", PALE, "////") if count is None else (COLOURS[0], INK, "")
         axes.bar(place, height, width=1, facecolor=face, edgecolor=edge, hatch=hatch, linewidth=0.6)
+        if table.noise is not None and count is not None:
+            low, high = table.noise.interval(count)
+            axes.errorbar(place, count, yerr=[[count - low], [high - count]], color=INK, capsize=3, linewidth=0.8)
         words = f"{text}\nmedian" if label == median else text
         axes.annotate(words, (place, height), xytext=(0, 2), textcoords="offset points", ha="center", size=7)
     missing = table.counts[f"{variable.name}/{MISSING}"]

@@ -1,5 +1,6 @@
 """A plan that is tried under Flower's simulation comes to the numbers of the run over the same libraries."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,26 @@ def test_histograms_and_tables_come_to_the_same(sites: list[FederateSettings], t
     assert len(tried.means) == len(sums) // 2 == (number == 2)
     for mean in tried.means:
         assert mean.mean is None or 18 <= mean.mean <= 90
+
+
+@pytest.mark.skipif(find_spec("opendp") is None, reason="OpenDP is not installed (extra `privacy`)")
+def test_noisy_counts_are_near_the_exact_ones(sites: list[FederateSettings], tmp_path: Path) -> None:
+    """Of the README's plan with privacy; what is hidden, and the interval, come with it."""
+    protocol = load_protocol()
+    text = README.read_text(encoding="utf-8").partition("### Count")[2].split("```toml\n")[4]
+    (tmp_path / "plan.toml").write_text(text.partition("```")[0])
+    for site in sites:
+        write(site.library, library(site.site_id, 60))
+    request = read_plan(tmp_path / "plan.toml")
+    table = ReleasedTable.model_validate(simulated(simulation(sites, request, protocol.digest)).result)
+    assert table.noise is not None
+    truth = [count(table.definition, load_library(site.library), once=True) for site in sites]
+    shown = {cell: number for cell, number in table.counts.items() if number is not None}
+    assert "patients" in shown
+    assert not {"studies", "series", "images"} & set(shown)
+    assert all(
+        abs(number - sum(each[cell] for each in truth)) < 20 * table.noise.within for cell, number in shown.items()
+    )
 
 
 def with_stay(study: LibraryStudy) -> LibraryStudy:
