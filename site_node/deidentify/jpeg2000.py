@@ -108,7 +108,7 @@ def _boxes(content: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 def _size(body: bytes) -> _Size:
     right, bottom, x, y, width, height, left, top, count = struct.unpack_from(">2x8LH", body)
-    steps = list(zip(body[37::3], body[38::3], strict=True))
+    steps = list(zip(body[37::3], body[38::3], strict=False))
     image = Box(x, y, right, bottom)
     if len(body) != 36 + 3 * count or not count or not all(map(all, steps)):  # nothing hides after it
         raise unsupported("pixel-hidden-data", "PixelData")

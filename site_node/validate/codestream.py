@@ -67,7 +67,7 @@ def read_by_decoder(frame: bytes, planes: Planes, *, colour: bool = False) -> by
         if frame.startswith((_J2K, _JP2)):
             return jpeg2000.read_by_decoder(jpeg2000.code_stream(frame))
         return _runs_of(frame, planes)
-    except (IndexError, KeyError, ValueError, struct.error) as error:
+    except (IndexError, KeyError, ValueError, ZeroDivisionError, struct.error) as error:
         raise CodestreamBroken from error
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.mutants.changes import Mutant, mutants_of
-from tests.mutants.outcomes import TOO_LONG, Outcomes
-from tests.mutants.runs import NOT_LOADED, Collected, Reached, collect, end, fork, import_all, map_tests
+from tests.mutants.outcomes import TOO_LONG, Outcomes, digest_of
+from tests.mutants.runs import NOT_LOADED, OURS, Collected, Reached, collect, end, fork, import_all, map_tests
 from tests.mutants.table import ROOT, Equivalent, modules_of, read_table
 from tests.mutants.touched import touched_lines
 
@@ -72,7 +72,7 @@ def _run(room: str, tests: Sequence[str], mutants: list[Mutant], kept: Path, *, 
     modules, outcomes = [ROOT / path for path in modules_of(room)], list[Outcomes]()
 
     def work(collected: Collected) -> None:
-        outcomes.append(Outcomes(kept, _reached(tests, modules)))
+        outcomes.append(Outcomes(kept, _reached(tests, modules, kept.with_suffix(".reached.json"))))
         outcomes[0].run(mutants, collected, workers=workers, until=until)
 
     import_all(modules)
@@ -83,15 +83,26 @@ def _run(room: str, tests: Sequence[str], mutants: list[Mutant], kept: Path, *, 
     return outcomes[0]
 
 
-def _reached(tests: Sequence[str], modules: Sequence[Path]) -> Reached:
-    """What each test of a room reaches; raises `RuntimeError` where one fails without any change."""
+def _reached(tests: Sequence[str], modules: Sequence[Path], kept: Path) -> Reached:
+    """What each test of a room reaches, as kept while no file of the programs or tests changes.
+
+    Raises `RuntimeError` where a test fails without any change.
+    """
+    files = sorted(
+        path for part in OURS for path in (ROOT / part).rglob("*") if path.is_file() and path.suffix != ".pyc"
+    )
+    digest = digest_of(files, *tests)
+    if kept.exists() and (map_kept := json.loads(kept.read_text()))["digest"] == digest:
+        return Reached(**map_kept["reached"])
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "reached.json")
         mapping = fork(lambda: map_tests(tests, modules, out), seconds=_LONGEST_MAPPING, folder=Path(folder))
         if end(*os.waitpid(mapping, 0)) != 0:
             failed = out.read_text() if out.exists() else "the time, or their import"
             raise RuntimeError(f"its tests fail on the unchanged code: {failed}")
-        return Reached(**json.loads(out.read_text()))
+        reached = json.loads(out.read_text())
+    kept.write_text(json.dumps({"digest": digest, "reached": reached}))
+    return Reached(**reached)
 
 
 def _report(room: str, mutants: list[Mutant], outcomes: Outcomes, equivalent: list[Equivalent]) -> int:

@@ -28,7 +28,7 @@ class Outcomes:
         self.seconds = list[float]()  # of work, by each mutant of this run
         self._kept = kept
         self._reached = reached
-        self._tests = _digest(sorted((ROOT / "tests").rglob("*.py")))
+        self._tests = digest_of(sorted((ROOT / "tests").rglob("*.py")))
         self._failed = self._read()
 
     def failed(self, mutant: Mutant) -> str | None:
@@ -90,8 +90,12 @@ class Outcomes:
 
 def _key(mutant: Mutant) -> str:
     """The mutant of the module as it is now."""
-    return hashlib.sha256(f"{mutant.number} {_digest([ROOT / mutant.path])}".encode()).hexdigest()
+    return hashlib.sha256(f"{mutant.number} {digest_of([ROOT / mutant.path])}".encode()).hexdigest()
 
 
-def _digest(paths: Iterable[Path]) -> str:
-    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+def digest_of(paths: Iterable[Path], *names: str) -> str:
+    """The SHA-256 of files, and of names beside them."""
+    digest = hashlib.sha256("\n".join(names).encode())
+    for path in paths:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

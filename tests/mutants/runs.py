@@ -24,10 +24,12 @@ import pytest
 from coverage import Coverage
 from hypothesis import Phase, settings
 
+OURS = ("site_node", "coordinator", "shared", "tests")
 NOT_LOADED = "the modules do not load"
-_OURS = {"site_node", "coordinator", "shared", "tests"}
 _MEMORY = 8 << 30  # bytes; a change may make a loop endless
 _SLOWER_TWINS = "[postgresql", "-bucket"  # such a law runs on SQLite and over a folder, too: no server in each fork
+_EXAMPLES = 12  # of a property at most: what they let live, a unit test that states the law kills for less
+_SETTINGS_OF = "_hypothesis_internal_use_settings"
 _OPTIONS = [
     "-q",
     "-p",
@@ -87,6 +89,7 @@ class _Timed:
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         items[:] = [item for item in items if not any(twin in item.nodeid for twin in _SLOWER_TWINS)]
+        _with_few_examples(items)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self._coverage.switch_context(nodeid)
@@ -111,6 +114,7 @@ class Collected:
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Instead of pytest's."""
+        _with_few_examples(session.items)
         self._items = {item.nodeid: item for item in session.items}
         self._work(self)
         return True
@@ -179,7 +183,8 @@ def collect(tests: Sequence[str], work: Callable[[Collected], None]) -> None:
 def fork(work: Callable[[], int], *, seconds: float, folder: Path) -> int:
     """The process that does `work` and exits with its number; it leads a group and has `folder` for temporary files.
 
-    It ends by a signal after `seconds` of its own work, or after many more of the clock: the machine may be busy.
+    It ends by a signal after `seconds` of its own work, or after more than twice as many of the clock: the machine may
+    be busy, or the work may wait for ever.
     """
     child = os.fork()
     if child:
@@ -188,7 +193,7 @@ def fork(work: Callable[[], int], *, seconds: float, folder: Path) -> int:
     try:
         os.setsid()
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(60 + 10 * int(seconds))
+        signal.alarm(30 + 2 * int(seconds))
         resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 2))
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
         nowhere = os.open(os.devnull, os.O_RDWR)
@@ -245,6 +250,13 @@ def failing_test_anew(path: Path, code: CodeType, tests: Sequence[str]) -> str:
     return failed[-1]
 
 
+def _with_few_examples(items: Iterable[pytest.Item]) -> None:
+    for item in items:
+        attributes = vars(getattr(item, "function", item))
+        if isinstance(usual := attributes.get(_SETTINGS_OF), settings):
+            attributes[_SETTINGS_OF] = settings(usual, max_examples=min(usual.max_examples, _EXAMPLES))
+
+
 def import_all(modules: Iterable[Path]) -> None:
     """Import modules before any test does, as if it had reached their constants."""
     for path in modules:
@@ -256,7 +268,7 @@ def _file(test: str) -> str:
 
 
 def _forget_ours() -> None:
-    for name in [name for name in sys.modules if name.split(".")[0] in _OURS]:
+    for name in [name for name in sys.modules if name.split(".")[0] in OURS]:
         del sys.modules[name]
 
 
