@@ -122,7 +122,7 @@ class Collector:
 
 def _kind(element: Element) -> str:
     """Name, number, place, person; private where only the look of a value tells whether it is a name."""
-    if element.items >= 0 or not element.raw:
+    if not element.raw:  # a sequence has none
         return ""
     tags = search_terms().tags
     if element.tag in tags.names:

@@ -107,7 +107,7 @@ def _compare(new: bytes, old: bytes, rule: Rule, patient: Patient, condition: Co
     """The code of what is wrong with a value beside the value it was made from."""
     if rule.action is Action.UID or rule.vrs == {"UI"}:
         return "" if _is_mapped(new, old, patient) else "uid-mapping"
-    if rule.action is Action.SHIFT or rule.vrs & {"DA", "DT"}:
+    if rule.vrs & {"DA", "DT"}:  # all that is shifted is
         return "" if _is_shifted(new, old, patient.shift) else "date-shift"
     if rule.action is Action.ACCESSION:
         return (

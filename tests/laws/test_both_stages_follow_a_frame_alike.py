@@ -1,21 +1,31 @@
 """Laws of compressed frames: both stages follow the same packets, and each judges whatever byte of a frame is wrong."""
 
+import re
 import struct
+from collections.abc import Callable
 from itertools import pairwise
+from types import ModuleType
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors.studies import DicomUnsupported
+from site_node.deidentify import jpeg as jpeg_cleaned
 from site_node.deidentify.encapsulated import Family, Planes, clean_frames
 from site_node.validate import codestream
-from site_node.validate.entropy import CodestreamBroken
+from site_node.validate import jpeg as jpeg_validated
+from site_node.validate.entropy import CodestreamBroken, HuffmanTable
 from tests.factories import frames
 
 BYPASS, RESET, TERMINATE_ALL = 1, 2, 4  # of the style of code-blocks (T.800 Table A.19)
 PLANES = Planes(2, 64)
 SLACK = b"Kelstrupova^Ada"
+
+
+_HEADERS = 180  # bytes that hold the most of what a frame says of itself
+PICTURE, COLOURS = frames.picture(9, 11), frames.picture(16, 24, colours=3)
+RUNS = frames.rle([bytes(range(64)), bytes(64)])
 
 
 def cleaned(frame: bytes, family: Family = Family.JPEG_2000) -> bytes:
@@ -63,11 +73,14 @@ def code_streams(draw: st.DrawFn) -> bytes:
     style = draw(st.sampled_from([0, RESET, BYPASS, TERMINATE_ALL, BYPASS | TERMINATE_ALL]))
     sop, eph = draw(st.booleans()), draw(st.booleans())
     counts = draw(st.lists(st.integers(0, 8) | st.sampled_from([36, 37]), min_size=1, max_size=4))
-    packets, before, width, is_known = b"", 0, 3, False
+    packets, before, width, low, is_known = b"", 0, 3, 0, False
     for layer, count in enumerate(counts):
         bits, data = "0", 0
+        if not count and draw(st.booleans()):  # a packet that says of its only code-block that it adds nothing
+            bits = "1" + ("0" if is_known else "0" * (layer + 1 - low))
+            low = layer + 1
         if count:
-            bits = "11" if is_known else "1" + "0" * layer + "1" + "0" * draw(st.integers(0, 3)) + "1"
+            bits = "11" if is_known else "1" + "0" * (layer - low) + "1" + "0" * draw(st.integers(0, 3)) + "1"
             cuts = [before, *(at + 1 for at in range(before, before + count - 1) if is_last(at, style)), before + count]
             spans = [end - start for start, end in pairwise(cuts)]
             lengths = [draw(st.integers(0, 40)) for _ in spans]
@@ -80,14 +93,29 @@ def code_streams(draw: st.DrawFn) -> bytes:
                 bits += f"{length:0{width + span.bit_length() - 1}b}"
         start = b"\xff\x91\0\4" + struct.pack(">H", layer) if sop else b""
         packets += start + packed(bits) + (b"\xff\x92" if eph else b"") + b"\x5a" * data
+    return stream(b"", packets, style=style, layers=len(counts), marked=2 * sop + 4 * eph)
+
+
+def stream(
+    segments: bytes,
+    packets: bytes,
+    *,
+    style: int = 0,
+    layers: int = 1,
+    marked: int = 0,
+    side: int = 4,
+    block: int = 4,
+    count: int = 1,
+) -> bytes:
+    """A code stream of one tile and no wavelet, with further segments in its header; `block`: log2 of its side - 2."""
     main = (
         b"\xff\x4f"
-        + frames.segment(0x51, struct.pack(">H8LH3B", 0, 4, 4, 0, 0, 4, 4, 0, 0, 1, 7, 1, 1))
-        + frames.segment(0x52, struct.pack(">BBHB5B", 2 * sop + 4 * eph, 0, len(counts), 0, 0, 4, 4, style, 1))
+        + frames.segment(0x51, struct.pack(">H8LH", 0, side, side, 0, 0, side, side, 0, 0, count) + b"\7\1\1" * count)
+        + frames.segment(0x52, struct.pack(">BBHB5B", marked, 0, layers, 0, 0, block, block, style, 1))
         + frames.segment(0x5C, b"\x40\x40")
     )
     part = struct.pack(">HLBB", 0, 14 + len(packets), 0, 1)
-    return main + frames.segment(0x90, part) + b"\xff\x93" + packets + frames.EOI
+    return main + segments + frames.segment(0x90, part) + b"\xff\x93" + packets + frames.EOI
 
 
 @settings(max_examples=150)
@@ -97,6 +125,7 @@ def test_packets_end_where_their_headers_say(frame: bytes) -> None:
     planted = frames.in_tile_part(frame, b"", SLACK)
     assert (cleaned(frame), is_seen(frame)) == (frame, False)
     assert (cleaned(planted), is_seen(planted)) == (frame, True)
+    assert codestream.read_by_decoder(planted, codestream.Planes(*PLANES)) == frame
 
 
 @given(code_streams().filter(lambda frame: b"\xff\x91\0\4" in frame))
@@ -107,9 +136,79 @@ def test_a_packet_has_the_number_that_it_says(frame: bytes) -> None:
         cleaned(frame[:at] + bytes((frame[at] + 1,)) + frame[at + 1 :])
 
 
-_HEADERS = 180  # bytes that hold the most of what a frame says of itself
-PICTURE, COLOURS = frames.picture(9, 11), frames.picture(16, 24, colours=3)
-RUNS = frames.rle([bytes(range(64)), bytes(64)])
+def judged(frame: bytes, family: Family = Family.JPEG_2000) -> tuple[bool, bool]:
+    """Whether a frame leaves as it is, and whether validation lets it pass."""
+    return outcome(frame, family) == frame, not is_seen(frame)
+
+
+BOTH, NEITHER = (True, True), (False, False)
+EMPTY = b"\0\0\0"  # the packet of each of three components
+
+
+@pytest.mark.parametrize(
+    ("segment", "expected"),
+    [
+        (frames.segment(0x53, b"\2\0\0\4\4\0\1"), BOTH),  # of the last component, as COD says
+        (frames.segment(0x53, b"\2\1\0\4\4\0\1\xff"), BOTH),  # with a size of precincts
+        (frames.segment(0x53, b"\2\0\0\4\4\0\1\xff"), NEITHER),  # with one that nobody reads
+        (frames.segment(0x53, b"\3\0\0\4\4\0\1"), NEITHER),  # of a component that is not there
+        (2 * frames.segment(0x53, b"\2\0\0\4\4\0\1"), NEITHER),
+        (frames.segment(0x5D, b"\2\x40\x48"), BOTH),
+        (frames.segment(0x5D, b"\3\x40\x48"), NEITHER),
+        (frames.segment(0x5D, b"\2\x40\x48\x48"), NEITHER),  # of a resolution that is not there
+        (frames.segment(0x5E, b"\2\0\7"), BOTH),
+        (frames.segment(0x5E, b"\3\0\7"), NEITHER),
+        (frames.segment(0x5E, b"\2\1\7"), NEITHER),
+    ],
+)
+def test_a_segment_is_of_a_component_and_as_long_as_it_needs(segment: bytes, expected: tuple[bool, bool]) -> None:
+    """What a header says of one component stays where there is one, and holds nothing that no decoder reads."""
+    assert judged(stream(segment, EMPTY, count=3)) == expected
+
+
+@pytest.mark.parametrize(("count", "expected"), [(0, NEITHER), (1, BOTH), (2, BOTH)])
+def test_a_picture_has_components(count: int, expected: tuple[bool, bool]) -> None:
+    """A stream without any shows nothing, so it goes nowhere."""
+    assert judged(stream(b"", b"\0" * count, count=count)) == expected
+
+
+@pytest.mark.parametrize(("side", "expected"), [(64, BOTH), (8192, NEITHER)])
+def test_a_frame_of_more_code_blocks_than_any_picture_has_is_refused(side: int, expected: tuple[bool, bool]) -> None:
+    """Blocks of four by four samples would cost memory and hours long before a decoder gave up."""
+    assert judged(stream(b"", b"\0", side=side, block=0)) == expected
+
+
+def with_tables(frame: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    """A frame of JPEG whose Huffman tables are changed and lie in one segment."""
+    pieces = re.split(rb"(?s)\xff\xc4(..)", frame)
+    tables, rest = b"", pieces[0]
+    for size, piece in zip(pieces[1::2], pieces[2::2], strict=True):
+        length = int.from_bytes(size, "big") - 2
+        tables, rest = tables + piece[:length], rest + piece[length:]
+    scan = rest.index(b"\xff\xda")
+    return rest[:scan] + frames.segment(0xC4, change(tables)) + rest[scan:]
+
+
+def test_tables_may_share_a_segment_but_no_symbol_is_twice_in_a_table() -> None:
+    """A long segment is read to its end; with two codes for one symbol a decoder's way is not known."""
+    frame = cleaned(frames.jpeg(PICTURE), Family.JPEG)
+    assert judged(with_tables(frame, bytes), Family.JPEG) == BOTH
+    twice = with_tables(frame, lambda tables: tables[:-1] + tables[-2:-1])
+    with pytest.raises(CodestreamBroken):
+        HuffmanTable(bytes((0, 2)) + bytes(14) + b"\1\1")
+    assert is_seen(twice)
+
+
+@pytest.mark.parametrize("module", [jpeg_cleaned, jpeg_validated])
+def test_a_progressive_scan_of_too_many_blocks_is_refused(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each block of such a scan is remembered, so their number has a bound; a picture of just as many passes."""
+    frame = cleaned(frames.jpeg(frames.picture(16, 24), progressive=True), Family.JPEG)
+    for most, passes in ((6, True), (5, False)):
+        monkeypatch.setattr(module, "_MOST_BLOCKS", most)
+        is_clean, is_let = judged(frame, Family.JPEG)
+        assert (is_clean if module is jpeg_cleaned else is_let) == passes
+
+
 JPEG, JPEG_2000 = Family.JPEG, Family.JPEG_2000
 FRAMES = {
     "two resolutions": (frames.jpeg_2000(frames.picture(16, 24), num_resolutions=2), JPEG_2000),

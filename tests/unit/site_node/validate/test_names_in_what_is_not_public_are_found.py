@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from shared.protocol.loader import load_profile
 from shared.protocol.search_terms import search_terms
-from site_node.validate.elements import Element
-from tests.factories.validated import found_by_search
+from site_node.study import Identity
+from site_node.validate.elements import Document, Element
+from site_node.validate.identifiers import Collector
+from tests.factories.validated import found_by_search, runs_of
 
 LISTS = load_profile().vocabulary
 DESCRIPTION, KERNEL = 0x0008103E, 0x00181210
@@ -82,3 +84,19 @@ def test_codes_and_devices_are_excused_by_their_lists() -> None:
     assert codes("MONOCHROME2\\LIN", (0x00100010, "PN", "Lin^X"), tag=0x00080008, vr="CS") == []
     device = max(LISTS.devices, key=len)
     assert codes(device, (0x00081010, "SH", device[:16]), tag=0x00081090) == []
+
+
+@given(names, st.sampled_from(["LO", "SH", "ST"]))
+def test_a_private_text_that_says_it_is_no_name_names_nobody(name: str, vr: str) -> None:
+    """Devices write `Maker^Protocol` into texts of their own; only what may be a name by its kind is taken for one."""
+    assert codes(f"CT {name.title()}", (0x00091002, vr, f"{name}^Ignotus")) == []
+
+
+@pytest.mark.parametrize(("words", "is_glued"), [(6, True), (7, False)])
+def test_each_two_of_a_names_first_six_words_are_looked_for_as_one(words: int, is_glued: bool) -> None:
+    """A place of many words would give too many pairs to look for; its first six are searched in any two."""
+    parts = ["zqalpha", "zqbravo", "zqcharl", "zqdelta", "zqechoo", "zqfoxtr", "zqgolfo"][:words]
+    place = Element((), 0x00080080, "LO", " ".join(parts).encode())
+    collector = Collector(Identity(issuer="", patient_id="P1"))
+    collector.add(Document(b"", (), "", True, runs_of(place), None, False, ()))
+    assert (parts[0] + parts[-1] in collector.identifiers().places) == is_glued

@@ -171,6 +171,13 @@ def test_defined_terms_pass_in_codes_only() -> None:
     assert LOOK.code_of("KOPF", "LO")
 
 
+@pytest.mark.parametrize("term", ["CW", "DFOV"])
+def test_a_term_between_two_numbers_keeps_them_apart(term: str) -> None:
+    """Two numbers side by side may be a telephone number; a defined term of a code is a word like any other."""
+    assert LOOK.code_of(f"12 {term} 345", "CS") == ""
+    assert LOOK.code_of(f"{term} 12 345", "CS")
+
+
 def test_lines_are_of_long_texts_only() -> None:
     assert LOOK.code_of("CT chest\r\nlung", "LT") == ""
     assert LOOK.code_of("CT chest\r\nlung", "LO")

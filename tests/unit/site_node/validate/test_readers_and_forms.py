@@ -65,6 +65,24 @@ def test_all_syntaxes_read_to_the_same_elements(tmp_path: Path, syntax: UID) -> 
     assert bytes(document.fragments[0]) == bytes(explicit.fragments[0])
 
 
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian])
+@pytest.mark.parametrize("open_items", [False, True])
+@pytest.mark.parametrize("open_sequence", [False, True])
+def test_lengths_may_be_given_or_left_open(
+    tmp_path: Path, syntax: UID, *, open_items: bool, open_sequence: bool
+) -> None:
+    """Sequences and items read alike whether they say how long they are or end in a delimiter (PS3.5 section 7.5)."""
+    dataset = make_dx()
+    dataset.AnatomicRegionSequence.append(dataset.AnatomicRegionSequence[0])
+    given = read_document(_bytes(tmp_path, dataset, syntax), SEQUENCES)
+    dataset["AnatomicRegionSequence"].is_undefined_length = open_sequence
+    for item in dataset.AnatomicRegionSequence:
+        item.is_undefined_length_sequence_item = open_items
+    document = read_document(_bytes(tmp_path, dataset, syntax), SEQUENCES)
+    assert list(document.elements) == list(given.elements)
+    assert {element.path for element in document.elements} >= {(REGION, 0), (REGION, 1)}
+
+
 def test_a_file_without_preamble_or_meta_is_read(tmp_path: Path) -> None:
     data = _bytes(tmp_path, make_dx())
     document = read_document(data, SEQUENCES)
