@@ -99,6 +99,45 @@ def test_a_body_part_is_the_standards_term(tmp_path_factory: Factory, part: str,
     assert new.BodyPartExamined in ({written.upper(), ""} if sign == " " else {term, ""})
 
 
+@pytest.mark.parametrize("dataset", [make_dx(), make_ct()[0]], ids=["DX", "CT"])
+def test_nothing_is_noted_of_what_stays(tmp_path_factory: Factory, dataset: Dataset) -> None:
+    """A file as the Standard wants it needs no mending."""
+    assert made(tmp_path_factory, dataset)[1] == set()
+
+
+@pytest.mark.parametrize("values", [[b"1.5", b"2.5"], [b"1.5", b"", b"2.5"]])
+def test_what_is_mended_among_several_values_is_told_from_what_is_left_out(
+    tmp_path_factory: Factory, values: list[bytes]
+) -> None:
+    """A point for a comma is mended; a value that is none of its kind, beside others, is left out."""
+    for odd, code in ((b"3,5", "value-mended"), (b"seventy", "value-left-out")):
+        film = put(make_dx(), 0x00181114, "DS", odd)
+        assert (code, "EstimatedRadiographicMagnificationFactor") in made(tmp_path_factory, film)[1]
+        table = put(make_ct()[0], 0x00281050, "DS", b"\\".join([*values, odd]))
+        table = put(table, 0x00281051, "DS", b"\\".join([b"4"] * (len(values) + 1)))
+        notes = made(tmp_path_factory, table)[1]
+        assert (code, "WindowCenter") in notes
+        assert not notes & {("value-left-out" if code == "value-mended" else "value-mended", "WindowCenter")}
+
+
+@pytest.mark.parametrize("text", ["2020", "202002", "20200203"])
+def test_a_part_of_a_date_is_completed_only_where_a_date_must_be(tmp_path_factory: Factory, text: str) -> None:
+    """AcquisitionDate `2020` becomes empty; where the object needs the date, its first day is shifted."""
+    film, _ = made(tmp_path_factory, put(make_dx(), 0x00080022, "DA", text.encode()))
+    assert bool(film.AcquisitionDate) == (len(text) == 8)
+    sources, _ = made(tmp_path_factory, put(make_ct()[0], 0x00189369, "DT", text.encode()))
+    first = text + "0101"[len(text) - 4 :]
+    whole, _ = made(tmp_path_factory, put(make_ct()[0], 0x00189369, "DT", first.encode()))
+    assert sources.SourceStartDateTime == whole.SourceStartDateTime
+    assert len(sources.SourceStartDateTime) == 8
+
+
+def test_a_date_that_must_be_there_is_none(tmp_path_factory: Factory) -> None:
+    """Without it the object is none, and another may not be made up."""
+    slices = put(make_ct()[0], 0x00189369, "DT", b"next week")
+    assert stopped(tmp_path_factory, slices) == ("invalid-date", Ending.REFUSED)
+
+
 @given(number=st.decimals(-999, 999, places=3), places=st.integers(1, 2))
 @several
 def test_a_decimal_comma_is_a_point(tmp_path_factory: Factory, number: object, places: int) -> None:
@@ -130,6 +169,8 @@ def test_an_age_is_mended_or_computed(tmp_path_factory: Factory, years: int, spe
     new, notes = made(tmp_path_factory, film)
     assert new.PatientAge == f"{min(years, 90):03d}Y"
     assert (("age-computed", "PatientAge") in notes) == (not spelled and years < 90)
+    is_mended = bool(spelled) and years < 90 and spelled.format(years) != new.PatientAge
+    assert (("value-mended", "PatientAge") in notes) == is_mended
 
 
 @given(years=st.integers(0, 130), stated=st.integers(0, 130))

@@ -172,9 +172,9 @@ def test_a_picture_has_components(count: int, expected: tuple[bool, bool]) -> No
     assert judged(stream(b"", b"\0" * count, count=count)) == expected
 
 
-@pytest.mark.parametrize(("side", "expected"), [(64, BOTH), (8192, NEITHER)])
+@pytest.mark.parametrize(("side", "expected"), [(2048, BOTH), (2052, (False, True)), (4100, NEITHER)])
 def test_a_frame_of_more_code_blocks_than_any_picture_has_is_refused(side: int, expected: tuple[bool, bool]) -> None:
-    """Blocks of four by four samples would cost memory and hours long before a decoder gave up."""
+    """Blocks of four by four samples cost memory and hours; validation lets pass more of them than ever leave."""
     assert judged(stream(b"", b"\0", side=side, block=0)) == expected
 
 
@@ -255,3 +255,40 @@ def test_both_stages_refuse_the_same_wrong_runs() -> None:
     """An RLE frame leaves as it came where validation lets pass what came, and only there."""
     for wrong in changed_bytes(RUNS):
         assert (outcome(wrong, Family.RLE) == wrong) == (not is_seen(wrong))
+
+
+@pytest.mark.parametrize("bands", [[(1, 63)], [(1, 1), (2, 63)], [(1, 5), (6, 6), (7, 63)], [(63, 63)]])
+@pytest.mark.parametrize("side", [8, 9, 64])
+def test_progressive_scans_may_be_of_any_band(bands: list[tuple[int, int]], side: int) -> None:
+    """The coefficients of a picture come in scans of one or of many; what follows a scan's last code goes."""
+    blocks = (-(-side // 8)) ** 2
+    table = bytes((1,)) + bytes(15) + b"\0"  # one code, a nought: no difference, or nothing more in a block
+    data = bytes(blocks // 8) + bytes(((1 << 8 - blocks % 8) - 1,) if blocks % 8 else ())
+    scans = [frames.segment(0xDA, b"\1\1\0" + bytes((*band, 0))) for band in [(0, 0), *bands]]
+    head = (
+        b"\xff\xd8"
+        + frames.segment(0xDB, b"\0" + b"\1" * 64)
+        + frames.segment(0xC4, b"\0" + table + b"\x10" + table)
+        + frames.segment(0xC2, struct.pack(">BHHB3B", 8, side, side, 1, 1, 0x11, 0))
+    )
+    frame = head + b"".join(scan + data for scan in scans) + frames.EOI
+    assert judged(frame, Family.JPEG) == BOTH
+    planted = head + b"".join(scan + data + SLACK for scan in scans) + frames.EOI
+    assert cleaned(planted, Family.JPEG) == frame
+    assert is_seen(planted)
+
+
+def in_boxes(*boxes: tuple[bytes, bytes]) -> bytes:
+    """A JP2 file of these boxes."""
+    start = b"\0\0\0\x0cjP  \r\n\x87\n"
+    return start + b"".join(struct.pack(">L4s", 8 + len(content), kind) + content for kind, content in boxes)
+
+
+def test_a_file_of_boxes_has_one_stream_and_no_other_colours() -> None:
+    """A second stream, be it empty, or a box that gives samples another meaning is refused; a long length is read."""
+    frame = stream(b"", b"\0")
+    assert outcome(in_boxes((b"jp2c", frame)), Family.JPEG_2000) == frame
+    long = b"\0\0\0\x0cjP  \r\n\x87\n" + struct.pack(">L4sQ", 1, b"jp2c", 16 + len(frame)) + frame
+    assert outcome(long, Family.JPEG_2000) == frame
+    for others in ([(b"jp2c", b"")], [(b"jp2c", frame)], [(b"jp2h", struct.pack(">L4s", 8, b"pclr"))]):
+        assert outcome(in_boxes((b"jp2c", frame), *others), Family.JPEG_2000) is None

@@ -249,3 +249,12 @@ def test_the_letter_of_2020_writes_no_private_block_and_its_own_method(tmp_path:
     assert [element for element in new.dataset if element.tag.is_private] == []
     assert new.dataset.DeidentificationMethod == "RSNA Covid-19 Dataset Default"
     assert codes(new.dataset) == {"113100", "113107", "113108", "113109"}
+
+
+@pytest.mark.parametrize("vr", ["OB", "LO"])
+def test_a_text_of_another_kind_than_the_standards_is_no_text(vr: str, tmp_path: Path) -> None:
+    """AcquisitionComments, which TCIA keeps cleaned, are empty where the file calls them bytes or one line."""
+    film = make_dx()
+    film.add_new(0x00184000, vr, b"CHEST " if vr == "OB" else "CHEST")
+    new = run_profile(tmp_path, film, "tcia")
+    assert (new.dataset.get("AcquisitionComments", ""), new.findings) == ("", ())
