@@ -17,7 +17,7 @@ from site_node.blanking import BlankBox
 from site_node.deidentify.assemble import NewFile
 from site_node.deidentify.blank import blank_pixels
 from site_node.deidentify.output import write_new
-from tests.factories.dicom import make_dx, write_file
+from tests.factories.dicom import changed, make_dx, write_file
 
 
 def box(*sides: int, frame: int = 0) -> BlankBox:
@@ -28,7 +28,7 @@ def box(*sides: int, frame: int = 0) -> BlankBox:
 
 def film(pixels: NDArray[np.generic], **attributes: object) -> Dataset:
     """A film of 4 rows and 5 columns unless told otherwise, with these pixels."""
-    dataset = make_dx(Rows=4, Columns=5, **attributes)
+    dataset = changed(make_dx(Rows=4, Columns=5), attributes)
     dataset.PixelData = pixels.tobytes() + bytes(pixels.nbytes % 2)
     dataset["PixelData"].VR = "OW"
     return dataset
