@@ -33,6 +33,7 @@ app = make_app(
         "health",
         "backup",
         "restore",
+        "reconcile",
         "curate",
     ),
 )

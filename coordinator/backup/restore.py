@@ -51,7 +51,10 @@ def restore(home: Home, file: Path, key: Path) -> Restored:
 
 
 def _going_on(home: Home) -> ChainReport:
-    """Check the whole log, and append the event that names its last head; returns that. Raises `AuditBroken`."""
+    """Check the whole log, cancel unused tokens, and append the event that names the last head; returns that.
+
+    Raises `AuditBroken`.
+    """
     settings = home.settings()
     identity, store = open_identity(home, settings), open_home_store(home, settings)
     try:
@@ -60,8 +63,11 @@ def _going_on(home: Home) -> ChainReport:
         if not report.intact:
             raise AuditBroken(number=str(report.broken_at))
         with store.begin() as work:
+            now = datetime.now(UTC)
+            for token in work.tokens():
+                work.cancel_token(token.digest, now)  # it may have been used since the backup
             uri, head = identity.uri(Role.COORDINATOR, OPERATOR), f"{report.events} entries, root {report.root}"
-            work.append_event(at=datetime.now(UTC), actor=uri, action=RESTORED, about=head)
+            work.append_event(at=now, actor=uri, action=RESTORED, about=head)
         audit.keep_head()
         return report
     finally:

@@ -122,7 +122,7 @@ def unpack_backup(
             return facts
     except SealedFileInvalid as error:
         raise BackupInvalid(file=str(file), problem=error.fields["problem"]) from error
-    except (tarfile.TarError, zstandard.ZstdError, EOFError, ValueError) as error:
+    except (tarfile.TarError, zstandard.ZstdError, ValueError, FileExistsError, NotADirectoryError) as error:
         raise BackupInvalid(type(error).__name__, file=str(file), problem=_DAMAGED) from error
     except (FileNotFoundError, IsADirectoryError) as error:
         raise SourceMissing(source=str(file)) from error

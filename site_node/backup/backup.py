@@ -17,7 +17,7 @@ from shared.errors.trust import NotEnrolled
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger
 from site_node.home.migrations import STEPS
-from site_node.membership.record import agreed_terms, load_membership
+from site_node.membership.record import load_membership
 
 PROGRAM: Literal["ricord-site"] = "ricord-site"
 BY_COPY = frozenset({"spool", "work", "outbox", "library", "inbox", "arrivals", "quarantine"})  # images
@@ -32,11 +32,12 @@ def back_up(home: SiteHome, file: Path, recipient: str) -> int:
     `write_backup` and `copy_sqlite` raise.
     """
     home.load()
+    _check_recipient(home, recipient)
     facts = BackupFacts(
         program=PROGRAM,
         version=version("ricord-federation"),
         schema_version=str(len(STEPS)),
-        name=_checked_name(home, recipient),
+        name=_name(home),
         fingerprint=load_signing(home.signing_key).fingerprint,
         made_at=datetime.now(UTC),
     )
@@ -54,16 +55,19 @@ def _members(home: SiteHome, copy: Path) -> Iterator[Member]:
         yield Member(path.relative_to(home.folder).as_posix(), path)
 
 
-def _checked_name(home: SiteHome, recipient: str) -> str:
-    """The SITEID, where there is one; raises `InvalidArgument` for a recipient of any curator of the agreement."""
-    parse_recipient(recipient)
+def _name(home: SiteHome) -> str:
+    """The SITEID, where there is one."""
     try:
-        membership = load_membership(home)
+        return load_membership(home).site_id
     except NotEnrolled:
         return "not enrolled"
-    if recipient in {terms.curator.recipient for terms in agreed_terms(home, membership)}:
+
+
+def _check_recipient(home: SiteHome, recipient: str) -> None:
+    """Raise `InvalidArgument` for the recipient of any curator that is named in what this site has read or signed."""
+    parse_recipient(recipient)
+    if any(recipient in file.read_text(encoding="utf-8") for file in home.identity.glob("*.json")):
         problem = (
             "it is the curator's, who could then open this hospital's keys; name a recipient of the hospital's own"
         )
         raise InvalidArgument(name="--to", problem=problem)
-    return membership.site_id

