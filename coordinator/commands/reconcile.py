@@ -10,7 +10,7 @@ from shared.terminal import print_json, print_line
 
 
 def reconcile(context: typer.Context, as_json: AsJson = False) -> None:
-    """Name each received study whose ciphertext is not here, as after `restore`; it looks into the home, and is no call.
+    """Name each received study whose ciphertext is not here, as after `restore`; it looks into the home by itself.
 
     Exit code 3: there are some. Copy the sealed studies back. What no copy has, its site withdraws, lets come again
     (`ricord-site withdraw --allow`) and sends again.
