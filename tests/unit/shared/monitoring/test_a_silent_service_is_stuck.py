@@ -1,6 +1,7 @@
 """A service whose files nobody touches for longer than its work may last is stuck, and no other is."""
 
 import os
+import stat
 import time
 from pathlib import Path
 
@@ -64,3 +65,24 @@ def test_a_folder_that_cannot_be_written_stops_no_service(tmp_path: Path) -> Non
     pulse = Pulse(tmp_path / "file")
     pulse.beat("waiting")
     assert pulse.silence() is None
+
+
+def test_a_service_that_goes_on_beats_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not more often, and not more rarely."""
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    pulse, touched = Pulse(tmp_path / "pulse"), list[bool]()
+    for moment in (100.0, 100.9, 101.1, 101.9, 102.2):
+        clock[0] = moment
+        pulse.beat("working")
+        file = tmp_path / "pulse" / "working"
+        touched.append(file.exists())
+        file.unlink(missing_ok=True)
+    assert touched == [True, False, True, False, True]
+
+
+def test_a_pulse_is_its_owners_alone(tmp_path: Path) -> None:
+    """When a hospital works is nobody else's business."""
+    Pulse(tmp_path / "pulse").beat("waiting")
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "pulse", tmp_path / "pulse" / "waiting")]
+    assert modes == [0o700, 0o600]

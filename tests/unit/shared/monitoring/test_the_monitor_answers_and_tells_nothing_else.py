@@ -8,9 +8,11 @@ from contextlib import closing, contextmanager
 import pytest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from structlog.testing import capture_logs
 
 from shared.errors.settings import PortInUse, ServiceStuck
 from shared.monitoring.endpoint import Check, monitoring
+from shared.monitoring.gauges import Gauges
 from shared.monitoring.settings import MonitorSettings
 from tests.factories.ports import free_port
 
@@ -75,11 +77,20 @@ def test_nothing_else_is_there(path: str) -> None:
 
 def test_a_defect_is_an_answer_without_its_text(capfd: pytest.CaptureFixture[str]) -> None:
     """Its kind is said, to the caller and in the log; the next question is answered."""
-    with answering(live=broken, error=OSError(SECRET)) as port:
+    with capture_logs() as logs, answering(live=broken, error=OSError(SECRET)) as port:
         assert ask(port, "/livez") == (503, "ValueError\n")
         assert ask(port, "/metrics") == (503, "OSError\n")
         assert ask(port, "/readyz")[0] == 200
-    assert SECRET not in "".join(capfd.readouterr())
+    assert [(entry["path"], entry["code"]) for entry in logs] == [("/livez", "ValueError"), ("/metrics", "OSError")]
+    assert SECRET not in "".join(capfd.readouterr()) + str(logs)
+
+
+def test_a_gauge_has_a_sample_for_each_value() -> None:
+    """Under the program's prefix, by the first label."""
+    gauge = Gauges("ricord").by("studies", "A test.", "state", values={"received": 2, "refused": 0})
+    samples = [(sample.name, sample.labels["state"], sample.value) for sample in gauge.samples]
+    assert samples == [("ricord_studies", "received", 2), ("ricord_studies", "refused", 0)]
+    assert Gauges("ricord").by("studies", "A test.", "state").samples == []
 
 
 def test_a_client_that_says_nothing_holds_nobody_up(capfd: pytest.CaptureFixture[str]) -> None:
