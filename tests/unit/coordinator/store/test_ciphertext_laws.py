@@ -1,6 +1,8 @@
 """What holds of ciphertext wherever it is kept: in a folder, or in a bucket of S3."""
 
 import hashlib
+import os
+import stat
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from coordinator.store.bucket import PART, CiphertextBucket
 from coordinator.store.bucket_files import BucketFiles
-from coordinator.store.ciphertext import CiphertextStore
+from coordinator.store.ciphertext import ACKNOWLEDGE_EVERY, CiphertextStore
 from coordinator.store.folder import CiphertextFolder
 from coordinator.store.locks import FileLocks
 from coordinator.store.s3 import s3_client
@@ -186,8 +188,29 @@ def test_a_file_in_a_bucket_is_replaced_whole(client: Any, tmp_path: Path) -> No
     assert file.read_bytes() == b"second"
 
 
+def test_folders_of_ciphertext_are_their_owners_alone(tmp_path: Path) -> None:
+    """Each of them, so that nobody else sees when or how much a hospital sends."""
+    place = CiphertextFolder(tmp_path / "store")
+    folders = [place._partial, *(place._sealed / f"{first:02x}" for first in range(256))]
+    assert {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o700}
+
+
+def test_no_byte_is_acknowledged_before_it_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is a file made final before: a power cut takes nothing that a site was told of."""
+    synced = list[int]()
+    monkeypatch.setattr(os, "fdatasync", lambda handle: synced.append(os.fstat(handle).st_size))
+    place, data = CiphertextFolder(tmp_path), token_bytes(2 * ACKNOWLEDGE_EVERY + 1)
+    with place.open_partial(digest_of(data)) as partial:
+        for acknowledged in partial.write(chunks(data)):
+            assert acknowledged == synced[-1]
+        assert partial.finalise(digest_of(data))
+    assert synced[-1] == len(data)
+
+
 def test_an_absent_bucket_is_named(client: Any, tmp_path: Path) -> None:
-    """When the coordinator starts, not at the first study."""
+    """When the coordinator starts, not at the first study; and for every file in it."""
+    with pytest.raises(StoreUnreachable, match=r"store\.sealed"):
+        BucketFiles(client, "absent-bucket", "").fetch("R-1/metrics.json", tmp_path / "file")
     with pytest.raises(StoreUnreachable, match=r"store\.sealed"):
         CiphertextBucket(client, "absent-bucket", "", FileLocks(tmp_path / "locks")).check()
 

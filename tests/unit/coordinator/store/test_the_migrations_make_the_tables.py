@@ -1,11 +1,16 @@
 """What the scripts build is what the code expects, in both databases."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import JSON, create_engine
+from sqlalchemy import JSON, Connection, create_engine
 from sqlalchemy.schema import CreateTable
 
-from coordinator.store import tables
+from coordinator.store import sql, tables
 from coordinator.store.sql import SqlStore, open_store
 
 
@@ -16,6 +21,24 @@ def test_the_migrations_make_the_tables(store: SqlStore, url: str) -> None:
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
     engine.dispose()
+
+
+def test_of_two_that_open_an_empty_database_at_once_one_makes_the_tables(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other waits and has them: coordinators beside each other may be started together."""
+    migrate, making = sql._migrate, threading.Lock()
+
+    def watched(connection: Connection) -> None:
+        assert making.acquire(blocking=False), "two make the tables at once"
+        time.sleep(0.3)
+        migrate(connection)
+        making.release()
+
+    monkeypatch.setattr(sql, "_migrate", watched)
+    with ThreadPoolExecutor(2) as pool:
+        for opened in pool.map(open_store, [url] * 2):
+            opened.close()
 
 
 def test_a_document_that_is_not_there_is_null() -> None:
