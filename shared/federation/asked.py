@@ -33,6 +33,15 @@ _STAY = Variable(
     field="stay",
     categories=(Category(label="any", lowest=0),),
 )
+DENSITY, AERATED = "lung_density", (-950.0, -100.0)  # HU
+_DENSITY = Variable(
+    name=DENSITY,
+    title="Median density of aerated lung (HU)",
+    unit="patients",
+    source="image",
+    field=DENSITY,
+    categories=(Category(label="any", lowest=AERATED[0]),),
+)
 
 
 class Askable(Frozen):
@@ -125,6 +134,7 @@ def askable(protocol_digest: Sha256) -> dict[str, Askable]:
             known[name] = known[name].model_copy(update={"bounds": bounds})
     if set(STAY) <= {field.name for field in protocol.clinical.released_fields}:
         known[_STAY.name] = Askable(name=_STAY.name, own=None, bounds=(0.0, 365.0), frame=_STAY)
+    known[DENSITY] = Askable(name=DENSITY, own=None, bounds=AERATED, frame=_DENSITY)
     return known
 
 

@@ -67,15 +67,16 @@ class Category(Frozen):
 class Variable(Frozen):
     """One variable of a patient, study or series, and where its value comes from.
 
-    `source`: a field of the clinical row (a patient's is that of the first study that has one), an attribute of the
-    series, or a figure derived from the patient's studies (`studies`: how many; `days`: from the first to the last,
-    or the text `one study`), or from a study's row (`stay`: days from admission to discharge).
+    `source`: a field of the clinical row (a patient's is that of the first study that has one), what is measured in a
+    study's images (a patient's likewise: `lung_density`), an attribute of the series, or a figure derived from the
+    patient's studies (`studies`: how many; `days`: from the first to the last, or the text `one study`), or from a
+    study's row (`stay`: days from admission to discharge).
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     title: str
     unit: Level
-    source: Literal["clinical", "series", "derived"]
+    source: Literal["clinical", "series", "image", "derived"]
     field: str
     categories: tuple[Category, ...] = Field(min_length=1)
     only: str | None = None  # a cell of another variable of the same unit: only what falls there is counted

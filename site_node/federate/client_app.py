@@ -16,6 +16,7 @@ from shared.crypto.keys import load_signing
 from shared.errors.base import RicordError
 from shared.errors.federation import RunRefused, RunWaits
 from shared.federation import records
+from shared.federation.asked import DENSITY
 from shared.federation.cell_policy import CellPolicy
 from shared.federation.models.registry import state_length
 from shared.federation.plan import ALONE, BEST, LAST, TESTS, Plan, TrainingTask, verify_plan
@@ -27,6 +28,7 @@ from shared.federation.secure_sum.policy import SumPolicy
 from site_node.federate import statistics
 from site_node.federate.dataset import Split, load_split
 from site_node.federate.decisions import check_budget, check_decided, gives
+from site_node.federate.density import with_densities
 from site_node.federate.figures import own_figures, scores_of
 from site_node.federate.local_layers import LocalLayers
 from site_node.federate.masked import Best, Elsewhere, Evaluated, Last, MaskedPart, Update
@@ -243,7 +245,8 @@ def count(message: Message, context: Context) -> Message:
     """Answer one stage of a federated statistic."""
     admitted = from_context(context.node_config, Admitted)
     site, policy = admitted.site, admitted.policy
-    config = message.content[records.CONFIG]
+    config, task = message.content[records.CONFIG], admitted.plan.statistics
+    measured = task is not None and any(each.variable == DENSITY for each in task.histograms)
     payload = statistics.answer(
         str(config[records.STAGE]),
         config[records.PAYLOAD],
@@ -251,12 +254,12 @@ def count(message: Message, context: Context) -> Message:
         key=load_signing(site.signing_key),
         coordinator=site.verify_key,
         memory=site.folder / "sums",
-        studies=admitted.load,
+        studies=(lambda: with_densities(site.library, admitted.load())) if measured else admitted.load,
         policy=_sum_policy(policy),
         protocol_digest=site.protocol_digest,
         cells=CellPolicy.named(policy.small_cells),
         roster=admitted.plan.roster,
-        task=admitted.plan.statistics,
+        task=task,
         minimum_patients=policy.minimum_patients,
     )
     return Message(RecordDict({records.CONFIG: ConfigRecord({records.PAYLOAD: payload})}), reply_to=message)

@@ -202,7 +202,7 @@ def _cells(definition: CohortDefinition, unit: Level, item: CountedItem) -> list
 
 
 def _value(variable: Variable, item: CountedItem) -> Value:
-    if variable.source == "clinical":
+    if variable.source in ("clinical", "image"):
         return _clinical(item.studies, variable.field)
     if variable.source == "series":
         value: Value = getattr(item.series, variable.field, None)

@@ -72,6 +72,11 @@ def _read(files: Sequence[Path], size: int, images: dict[Path, npt.NDArray[np.fl
     return None
 
 
+def in_units(windowed: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Slices in the lung window as Hounsfield units, those beyond the window as its ends."""
+    return windowed * np.float32(_HALF) + np.float32(_CENTRE)
+
+
 def read_slice(file: Path, size: int) -> npt.NDArray[np.float32]:
     """A slice in the lung window, shape (size, size); raises `PixelsUnreadable`."""
     try:

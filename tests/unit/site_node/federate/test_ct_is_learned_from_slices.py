@@ -1,6 +1,5 @@
 """CT studies as slices: which are chosen, what they hold, and a round of training over three sites."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +7,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from coordinator.federation.checkpoints import load_checkpoint
 from coordinator.federation.grid import RosterGrid
@@ -18,17 +15,17 @@ from shared.crypto.signing import SigningKey
 from shared.errors.federation import PlanInvalid, RunRefused
 from shared.federation.models.registry import build_model, get_state
 from shared.federation.plan import CT, ModelOptions, PlanRequest, TrainingTask, complete_plan, sign_plan
-from shared.ids import PatientPseudonym, Sha256, SiteId, Uid
+from shared.ids import SiteId
 from site_node.federate.dataset import load_split
 from site_node.federate.plan_words import words_of
 from site_node.federate.site import FederateSettings
 from site_node.federate.volumes import read_slice, read_volume
-from site_node.home.library import LibraryInstance, LibrarySeries, LibraryStudy, add_study, load_library
+from site_node.home.library import load_library
+from tests.factories.ct import add_ct, write_slice
 from tests.factories.local_grid import LocalGrid
 from tests.factories.site_homes import PROTOCOL, make_site, member_of, set_policy, signer_for
 
 KEY = SigningKey.generate()
-SIDE = 40
 TASK = TrainingTask(
     model=CT,
     model_options=ModelOptions(slices=4),
@@ -38,47 +35,6 @@ TASK = TrainingTask(
     minimum_cases=1,
     test_share=0.3,
 )
-
-
-def write_slice(file: Path, units: float, *, place: float, number: int, kind: str = "AXIAL") -> None:
-    """A slice of the same Hounsfield units everywhere."""
-    dataset = Dataset()
-    dataset.SOPClassUID, dataset.SOPInstanceUID, dataset.Modality = CTImageStorage, generate_uid(), "CT"
-    dataset.ImageType = ["ORIGINAL", "PRIMARY", kind]
-    dataset.ImageOrientationPatient, dataset.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [0, 0, place]
-    dataset.InstanceNumber, dataset.RescaleSlope, dataset.RescaleIntercept = number, 1, -1024
-    dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PixelRepresentation = 1, "MONOCHROME2", 0
-    dataset.Rows, dataset.Columns = SIDE, SIDE
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 16, 15
-    dataset.PixelData = np.full((SIDE, SIDE), units + 1024, np.uint16).tobytes()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.save_as(file, enforce_file_format=True)
-
-
-def add_ct(library: Path, number: int, units: Sequence[float], *, site: str = "200000", sick: bool = False) -> None:
-    """A study whose slices, from feet to head, have these Hounsfield units; its files are in another order."""
-    study = Uid(f"2.25.{site}{number:05d}")
-    (library.parent / "ct").mkdir(exist_ok=True)
-    files = {f"{place:03}.dcm": library.parent / "ct" / f"{place:03}.dcm" for place in range(len(units))}
-    for place, file in enumerate(reversed(files.values())):
-        write_slice(file, units[place], place=2.5 * place, number=len(units) - place)
-    record = LibraryStudy(
-        study=study,
-        patient=PatientPseudonym(f"{site}-{number:06d}"),
-        modalities=("CT",),
-        series=(LibrarySeries(uid=study, modality="CT", instance_count=len(units)),),
-        instances=tuple(
-            LibraryInstance(
-                file=name, sop_instance_uid=Uid(f"{study}.{place + 1}"), series=study, sha256=Sha256("0" * 64)
-            )
-            for place, name in enumerate(files)
-        ),
-        clinical={"pneumonia": "yes" if sick else "no"},
-    )
-    add_study(library, record, files)
-    for file in files.values():
-        file.unlink()
 
 
 @pytest.fixture
