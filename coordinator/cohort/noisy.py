@@ -9,8 +9,9 @@ import numpy as np
 from coordinator.cohort.released import ReleasedNoise
 from coordinator.cohort.suppression import Shown
 from shared.federation.cell_policy import CellPolicy
-from shared.federation.noise import CountPrivacy, scale_of, within_of
+from shared.federation.noise import scale_of, within_of
 from shared.federation.secure_sum.server import Sum
+from shared.federation.task import CountPrivacy
 from shared.protocol.cohort import TOTALS, CohortDefinition
 
 

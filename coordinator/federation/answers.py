@@ -14,8 +14,9 @@ from shared.errors.inputs import InvalidArgument
 from shared.federation import records
 from shared.federation.asked import definition_asked
 from shared.federation.models.registry import state_length
-from shared.federation.plan import ALONE, Plan, TrainingTask
+from shared.federation.plan import ALONE, Plan
 from shared.federation.records import Vector
+from shared.federation.task import TrainingTask
 
 _TOLERANCE = 1.001  # of norms, which the site took in float32
 _RECORDS = {

@@ -9,8 +9,8 @@ from coordinator.federation.results import KeptModel, TrainingResult, checkpoint
 from shared.durable import clear_unfinished, write_whole
 from shared.federation.averaging import state_digest
 from shared.federation.models.registry import build_model, get_state, set_state
-from shared.federation.plan import TrainingTask
 from shared.federation.records import Vector
+from shared.federation.task import TrainingTask
 from shared.ids import Sha256
 from shared.manifest import canonical_json
 

@@ -6,7 +6,7 @@ The figure is the one by which the best round is chosen: pooled over all sites' 
 from collections.abc import Sequence
 
 from coordinator.federation.results import RoundResult, validation_figures
-from shared.federation.plan import TrainingTask
+from shared.federation.task import TrainingTask
 
 
 def stop_reason(task: TrainingTask, rounds: Sequence[RoundResult]) -> str:

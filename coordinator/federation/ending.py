@@ -15,8 +15,9 @@ from coordinator.federation.grid import RosterGrid
 from coordinator.federation.masked import MaskedRounds
 from coordinator.federation.results import KeptModel, ModelTest, Refusal, TrainingResult, site_tests, worst_site
 from shared.federation import records
-from shared.federation.plan import ALONE, BEST, LAST, TESTS, TrainingTask
+from shared.federation.plan import ALONE, BEST, LAST, TESTS
 from shared.federation.records import Vector
+from shared.federation.task import TrainingTask
 from shared.ids import SiteId
 
 

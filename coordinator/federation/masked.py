@@ -15,11 +15,11 @@ from coordinator.federation.grid import Answer, GridExchange, RosterGrid
 from shared.errors.federation import PlanInvalid, RunFailed
 from shared.federation import records
 from shared.federation.averaging import BINS, SUBJECT, Counts, auc_of, averaged, evaluation_of, inputs_of
-from shared.federation.plan import TrainingTask
 from shared.federation.records import Vector
 from shared.federation.secure_sum.messages import SumPlan
 from shared.federation.secure_sum.policy import MINIMUM, default_threshold
 from shared.federation.secure_sum.server import Sum, sum_without_liars
+from shared.federation.task import TrainingTask
 from shared.ids import SiteId
 
 Figures = dict[str, float]

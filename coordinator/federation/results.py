@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from coordinator.federation.figures import Interval, PooledFigures
 from shared.errors.federation import PlanInvalid
 from shared.federation import records
-from shared.federation.plan import EvaluationRequest, EvaluationTask, TrainingTask
+from shared.federation.plan import EvaluationRequest, EvaluationTask
+from shared.federation.task import TrainingTask
 from shared.frozen import Frozen
 from shared.ids import Sha256, SiteId
 

@@ -32,7 +32,7 @@ from coordinator.federation.results import TrainingResult, training_result
 from shared.errors.federation import PlanInvalid
 from shared.federation import records
 from shared.federation.models.registry import build_model, get_state
-from shared.federation.plan import COMPARING, StrategyName, TrainingTask
+from shared.federation.task import COMPARING, StrategyName, TrainingTask
 
 
 def run_training(grid: RosterGrid, folder: Path) -> TrainingResult:

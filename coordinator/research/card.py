@@ -10,7 +10,8 @@ from coordinator.federation.figures import Interval
 from coordinator.federation.results import ModelTest, SiteTest, TrainingResult
 from shared.counts import counted
 from shared.errors.federation import PlanInvalid
-from shared.federation.plan import CT, Plan, TrainingTask
+from shared.federation.plan import Plan
+from shared.federation.task import CT, TrainingTask
 
 NOT_SHOWN = "not shown"
 _UNTESTED = "The plan had no test: there is no figure that the choice of the model had no part in."

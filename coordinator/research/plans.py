@@ -11,16 +11,8 @@ from coordinator.research.simulation import Tried, simulate
 from shared.errors.federation import PlanInvalid
 from shared.errors.inputs import SourceMissing
 from shared.federation.offer import offer_of
-from shared.federation.plan import (
-    LEAST_SITES,
-    EvaluationRequest,
-    PlanRequest,
-    Purpose,
-    StatisticsTask,
-    TrainingTask,
-    parse_request,
-    problem_of,
-)
+from shared.federation.plan import LEAST_SITES, EvaluationRequest, PlanRequest, Purpose, parse_request, problem_of
+from shared.federation.task import StatisticsTask, TrainingTask
 from shared.frozen import Frozen
 from shared.ids import SiteId
 from shared.protocol.loader import load_protocol
@@ -53,6 +45,7 @@ policy = "cms-11"         # how small cells are hidden: cms-11, nhs-7-round-5 or
 # means = [{ variable = "age", low = 18, high = 90 }]  # beside a histogram of it
 # tables = [{ rows = "age", columns = "sex" }]  # of two variables of patients, of studies or of series
 # privacy = { epsilon = 1.0 }  # each site adds noise to its counts before masks hide them
+# filter = [{ variable = "sex", categories = ["female"] }]  # a part of the cohort, with `privacy` only
 """,
     "training": """\
 purpose = "training"
@@ -70,6 +63,7 @@ local_epochs = 4
 image_size = 64           # pixels of each side
 strategy = "fedavg"
 masked = true             # updates are averaged under masks: nobody sees a single site's
+# filter = [{ variable = "sex", categories = ["female"] }]  # a part of the cohort, where a hospital's policy allows it
 seed = 0
 """,
 }

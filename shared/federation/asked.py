@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from shared.errors.federation import PlanInvalid
 from shared.federation.cohort import definition_named
+from shared.federation.filter import check_filters
 from shared.federation.histogram import Histogram
-from shared.federation.plan import StatisticsTask
+from shared.federation.task import StatisticsTask
 from shared.frozen import Frozen
 from shared.ids import Sha256
 from shared.manifest import canonical_json
@@ -72,7 +73,8 @@ class Askable(Frozen):
 def inputs_asked(task: StatisticsTask, definition: CohortDefinition) -> str:
     """What a sum's plan says of the definition that a task's plan leads to: all sites are given the same."""
     if task.privacy is not None:
-        return f"{definition.digest} with an epsilon of {task.privacy.epsilon:g}"
+        part = "".join(f" of {canonical_json(each).decode()}" for each in task.filter)
+        return f"{definition.digest} with an epsilon of {task.privacy.epsilon:g}{part}"
     return "" if task.kinds == ("cohort",) else definition.digest
 
 
@@ -89,6 +91,7 @@ def definition_asked(task: StatisticsTask, protocol_digest: Sha256) -> CohortDef
 
 def _exact(task: StatisticsTask, protocol_digest: Sha256) -> CohortDefinition:
     definition = definition_named(task.cohort, protocol_digest)
+    check_filters(task.filter, definition)
     if task.kinds == ("cohort",):
         return definition
     known = askable(protocol_digest)

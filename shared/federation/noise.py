@@ -6,18 +6,11 @@ none with a value, is said without noise.
 """
 
 import numpy as np
-from pydantic import Field
 
-from shared.frozen import Frozen
+from shared.federation.task import CountPrivacy
 from shared.protocol.cohort import CohortDefinition
 
 _SURE = 0.95
-
-
-class CountPrivacy(Frozen):
-    """Noise on every count of a statistics plan."""
-
-    epsilon: float = Field(ge=0.01, le=10)  # of the whole release, at each site
 
 
 def sensitivity_of(definition: CohortDefinition) -> int:

@@ -3,8 +3,11 @@
 from shared.errors.federation import TooFewSites
 from shared.federation.asked import definition_asked
 from shared.federation.cell_policy import CellPolicy
+from shared.federation.cohort import definition_of
+from shared.federation.filter import check_filters
 from shared.federation.labels import check_label, learnable
-from shared.federation.plan import MODEL_NAMES, PlanRequest, Purpose, check_request
+from shared.federation.plan import PlanRequest, Purpose, check_request
+from shared.federation.task import MODEL_NAMES
 from shared.frozen import Frozen
 from shared.ids import Sha256
 from shared.protocol.cohort import CohortDefinition
@@ -32,6 +35,7 @@ class Offer(Frozen):
         check_request(request)
         if request.training is not None:
             check_label(request.training.label, self.protocol_digest)
+            check_filters(request.training.filter, definition_of(self.protocol_digest))
         if request.statistics is not None:
             CellPolicy.named(request.statistics.policy)
             definition_asked(request.statistics, self.protocol_digest)

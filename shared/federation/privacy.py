@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from shared.errors.federation import PlanInvalid
-from shared.federation.plan import Plan, Privacy, TrainingTask
+from shared.federation.plan import Plan
+from shared.federation.task import Privacy, TrainingTask
 from shared.frozen import Frozen
 
 DELTA = 1e-6

@@ -36,7 +36,9 @@ _FEDERATED = (
     " cases of each class (from the width of an interval the order of their number can be guessed). Where the"
     " site's policy says"
     " `unmasked = true`, a run may ask for the weights and the number of training images without masks, and for the"
-    " site's own loss and AUC: the numbers of images of each class can be worked out from such weights. And the reason"
+    " site's own loss and AUC: the numbers of images of each class can be worked out from such weights. Where it says"
+    " `parts = true`, a training may be of a part of the cohort: from several such runs the pooled numbers of patients"
+    " in a small part can be worked out. And the reason"
     " of a refusal: also that a person has yet to decide on the plan, and what a person who declined it gave as reason."
 )
 _MEMBER = (

@@ -19,13 +19,15 @@ from shared.federation import records
 from shared.federation.asked import DENSITY
 from shared.federation.cell_policy import CellPolicy
 from shared.federation.models.registry import state_length
-from shared.federation.plan import ALONE, BEST, LAST, TESTS, Plan, TrainingTask, verify_plan
+from shared.federation.plan import ALONE, BEST, LAST, TESTS, Plan, verify_plan
 from shared.federation.proposal import check_asked
 from shared.federation.records import Vector
 from shared.federation.secure_sum.client import SumClient
 from shared.federation.secure_sum.memory import FileMemory
 from shared.federation.secure_sum.policy import SumPolicy
+from shared.federation.task import TrainingTask
 from site_node.federate import statistics
+from site_node.federate.counting import part_of
 from site_node.federate.dataset import Split, load_split
 from site_node.federate.decisions import check_budget, check_decided, gives
 from site_node.federate.density import with_densities
@@ -269,7 +271,8 @@ def _split(admitted: Admitted, task: TrainingTask) -> Split:
     """All test patients, where the model is another's."""
     elsewhere = admitted.plan.evaluated is not None
     most_bytes = (admitted.policy.max_task_mb << 20) // 3  # beside them the files, mapped, and what training needs
-    return load_split(admitted.site.library, admitted.load(), task, all_test=elsewhere, most_bytes=most_bytes)
+    studies = part_of(task.filter, admitted.site.protocol_digest, admitted.load())
+    return load_split(admitted.site.library, studies, task, all_test=elsewhere, most_bytes=most_bytes)
 
 
 def _task(plan: Plan) -> TrainingTask:

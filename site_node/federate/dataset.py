@@ -21,7 +21,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from shared.errors.federation import RunRefused
 from shared.errors.studies import PixelsUnreadable
 from shared.federation.labels import class_of
-from shared.federation.plan import CT, TrainingTask
+from shared.federation.task import CT, TrainingTask
 from shared.ids import PatientPseudonym
 from site_node.federate.decoded import UNREADABLE, Decoded, DecodedImages
 from site_node.federate.training import Samples

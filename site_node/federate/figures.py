@@ -13,7 +13,8 @@ from torch import nn
 from shared.federation import records
 from shared.federation.averaging import histogram
 from shared.federation.intervals import Bounds, newcombe
-from shared.federation.plan import Plan, TrainingTask
+from shared.federation.plan import Plan
+from shared.federation.task import TrainingTask
 from site_node.federate.policy import SitePolicy, least_cases, may_report_figures
 from site_node.federate.training import Labels, Samples, auc, evaluate
 

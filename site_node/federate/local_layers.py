@@ -15,8 +15,9 @@ from torch import nn
 
 from shared.durable import write_whole
 from shared.federation.models.registry import build_model, get_state, norm_places, set_state
-from shared.federation.plan import Plan, TrainingTask
+from shared.federation.plan import Plan
 from shared.federation.records import Vector
+from shared.federation.task import TrainingTask
 
 
 class LocalLayers:

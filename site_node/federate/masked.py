@@ -15,10 +15,11 @@ from shared.errors.protocol import ProtocolMismatch
 from shared.federation import records
 from shared.federation.averaging import BINS, SUBJECT, evaluation_words, histogram, inputs_of, state_digest, weighted
 from shared.federation.models.registry import state_length
-from shared.federation.plan import BEST, LAST, Plan, TrainingTask
+from shared.federation.plan import BEST, LAST, Plan
 from shared.federation.records import Vector
 from shared.federation.secure_sum.masks import Words
 from shared.federation.secure_sum.messages import SumPlan
+from shared.federation.task import TrainingTask
 from site_node.federate.dataset import Split
 from site_node.federate.figures import own_figures, scores_of
 from site_node.federate.local_layers import LocalLayers

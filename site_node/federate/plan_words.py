@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from shared.counts import counted
-from shared.federation.plan import CT, EvaluationTask, Plan, Privacy, StatisticsTask, TrainingTask
+from shared.federation.plan import EvaluationTask, Plan
+from shared.federation.task import CT, Privacy, StatisticsTask, TrainingTask
 from shared.signed import Signed
 
 
@@ -48,6 +49,7 @@ def _words(plan: Plan) -> Iterator[tuple[str, str]]:
 def _of_training(task: TrainingTask) -> Iterator[tuple[str, str]]:
     passes = counted(task.local_epochs, "pass")
     yield ("Label", f"{task.label}, of {_images(task)} whose patients have it")
+    yield ("Only", _part(task))
     yield ("Model", f"{task.model}, on images of {task.image_size} x {task.image_size}")
     yield ("Rounds", f"{task.rounds}, each of {passes} over the images here, by {task.strategy}")
     if task.early_stop is not None:
@@ -69,12 +71,14 @@ def _of_training(task: TrainingTask) -> Iterator[tuple[str, str]]:
 
 def _of_evaluation(task: EvaluationTask) -> Iterator[tuple[str, str]]:
     yield ("Label", f"{task.training.label}, of {_images(task.training)} whose patients have it")
+    yield ("Only", _part(task.training))
     yield ("Model", f"{task.training.model}, as run {task.run} left it after round {task.round}")
     yield ("Leaves", _TESTED)
 
 
 def _of_statistics(task: StatisticsTask) -> Iterator[tuple[str, str]]:
     yield ("Cohort", task.cohort)
+    yield ("Only", _part(task))
     yield ("Options", "" if task.options == "{}" else task.options)
     yield ("Histograms", "; ".join(_histograms(task)))
     yield ("Tables", "; ".join(_tables(task)))
@@ -120,6 +124,10 @@ _TESTED = (
 
 def _images(task: TrainingTask) -> str:
     return f"CT studies, {task.model_options.slices} slices of each," if task.model == CT else "frontal radiographs"
+
+
+def _part(task: TrainingTask | StatisticsTask) -> str:
+    return "; ".join(each.words for each in task.filter)
 
 
 def _private(privacy: Privacy) -> str:

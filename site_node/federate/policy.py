@@ -20,7 +20,8 @@ from shared.errors.inputs import InvalidArgument
 from shared.errors.settings import PolicyMissing, SettingsMissing
 from shared.federation.bundle import bundle_digest
 from shared.federation.cell_policy import CellPolicy
-from shared.federation.plan import ALONE, LEAST_SITES, MODEL_NAMES, TESTS, Plan, Purpose, StatisticKind, TrainingTask
+from shared.federation.plan import ALONE, LEAST_SITES, TESTS, Plan, Purpose
+from shared.federation.task import MODEL_NAMES, StatisticKind, TrainingTask
 from shared.frozen import Frozen
 from shared.ids import Sha256, SiteId
 from shared.settings import load_settings
@@ -56,6 +57,7 @@ class SitePolicy(Frozen):
     plans_per_month: int = Field(default=0, ge=0)  # trainings of each label in a calendar month; 0: any number
     private: bool = False  # whether every training must be differentially private
     epsilon: float = Field(default=8.0, gt=0)  # that private trainings of a label may spend in all; see privacy.py
+    parts: bool = False  # whether a training may be of a part of the cohort (`filter`): see `default_policy`
     unmasked: bool = False  # whether weights of this site alone may leave: class counts can be worked out from them
     max_answer_bytes: int = Field(default=256 * 1024 * 1024, ge=1)
     max_task_mb: int = Field(default=4096, ge=512)  # of memory, the worker's own 300 among them
@@ -110,6 +112,8 @@ small_cells = "cms-11"   # cohort tables hide at least what this policy hides: c
 minimum_patients = 20    # with the label and a radiograph, or this site trains nothing; in histograms and tables
 private = false          # whether every training must be differentially private
 epsilon = 8.0            # of differential privacy that all trainings of a label may spend here, at a delta of 1e-6
+parts = false            # whether a training may be of a part of the cohort (`filter`): of several such runs the pooled
+                         # numbers of patients in a small part can be worked out
 unmasked = false         # whether weights of this site alone may leave: class counts can be worked out from them
 max_answer_bytes = 268435456
 max_task_mb = 4096       # of memory for the answer to one message
@@ -183,6 +187,7 @@ def check_message(
             "the model's package is not on the site's list",
         ),
         (task is not None and bool(policy.labels) and task.label not in policy.labels, "the label is not allowed"),
+        (task is not None and bool(task.filter) and not policy.parts, "a part of the cohort (`filter`) is not allowed"),
         (training is not None and not training.masked and not policy.unmasked, "training without masks is not allowed"),
         (
             training is not None and policy.private and training.privacy is None,

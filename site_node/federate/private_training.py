@@ -10,8 +10,8 @@ import warnings
 import torch
 from torch import nn
 
-from shared.federation.plan import Privacy
 from shared.federation.privacy import library
+from shared.federation.task import Privacy
 
 
 def train_privately(

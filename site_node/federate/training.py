@@ -10,8 +10,8 @@ from torch import nn
 from shared.errors.federation import RunRefused
 from shared.federation import records
 from shared.federation.models.registry import build_model, get_state, set_state
-from shared.federation.plan import TrainingTask
 from shared.federation.records import Vector
+from shared.federation.task import TrainingTask
 from site_node.federate.private_training import train_privately
 
 Images = npt.NDArray[np.float32]  # (n, size, size), standardised; of CT (n, slices, size, size)

@@ -28,9 +28,9 @@ from shared.crypto.signing import SigningKey, VerifyKey
 from shared.federation import records
 from shared.federation.models.monai_networks import MONAI
 from shared.federation.models.registry import build_model
-from shared.federation.plan import TrainingTask
 from shared.federation.privacy import Charge, epsilon_of
 from shared.federation.secure_sum import masks
+from shared.federation.task import TrainingTask
 from shared.ids import SiteId
 from shared.protocol.loader import load_edition, protocol_names, protocol_with
 from site_node.federate.client_app import app

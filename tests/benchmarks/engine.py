@@ -24,7 +24,8 @@ from shared.crypto.keys import load_flower_public
 from shared.crypto.signing import SigningKey
 from shared.federation import records
 from shared.federation.bundle import build_bundle
-from shared.federation.plan import PlanRequest, TrainingTask, complete_plan, sign_plan
+from shared.federation.plan import PlanRequest, complete_plan, sign_plan
+from shared.federation.task import TrainingTask
 from shared.ids import SiteId
 from site_node.federate.site import FederateSettings
 from tests.benchmarks.measure import wait_until

@@ -24,9 +24,10 @@ from coordinator.federation.checkpoints import load_checkpoint
 from coordinator.federation.grid import RosterGrid
 from coordinator.federation.training import run_training
 from shared.crypto.signing import SigningKey
-from shared.federation.plan import PlanRequest, Privacy, TrainingTask, complete_plan, sign_plan
+from shared.federation.plan import PlanRequest, complete_plan, sign_plan
 from shared.federation.privacy import DELTA, charge_of, epsilon_of
 from shared.federation.records import Vector
+from shared.federation.task import Privacy, TrainingTask
 from shared.ids import PatientPseudonym, Sha256, Uid
 from site_node.federate.dataset import load_split
 from site_node.federate.figures import Scores, scores_of

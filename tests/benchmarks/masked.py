@@ -16,7 +16,8 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from coordinator.federation.grid import RosterGrid
 from coordinator.federation.masked import MaskedRounds
 from shared.federation import records
-from shared.federation.plan import PlanRequest, TrainingTask, complete_plan, sign_plan
+from shared.federation.plan import PlanRequest, complete_plan, sign_plan
+from shared.federation.task import TrainingTask
 from tests.benchmarks.engine import ROUND_SECONDS, Centre, engine
 from tests.benchmarks.measure import Row, medians
 from tests.factories.site_homes import PROTOCOL, member_of, signer_for

@@ -19,7 +19,8 @@ from coordinator.federation.link_state import LARGEST_ANSWER, LinkState
 from shared.crypto.signing import SigningKey
 from shared.federation import records
 from shared.federation.bundle import build_bundle
-from shared.federation.plan import Member, PlanRequest, StatisticsTask, complete_plan, sign_plan
+from shared.federation.plan import Member, PlanRequest, complete_plan, sign_plan
+from shared.federation.task import StatisticsTask
 from shared.ids import Sha256, SiteId
 
 KEY = SigningKey.generate()

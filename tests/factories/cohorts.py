@@ -9,11 +9,11 @@ from coordinator.cohort.releases import Release
 from shared.federation.asked import definition_asked
 from shared.federation.cell_policy import CellPolicy
 from shared.federation.histogram import Histogram
-from shared.federation.plan import StatisticsTask
+from shared.federation.task import StatisticsTask
 from shared.ids import RunId, SiteId
 from shared.protocol.cohort import CohortDefinition, Table, table_cell
 from shared.protocol.loader import load_protocol
-from site_node.federate.statistics import count
+from site_node.federate.counting import count
 from tests.factories.libraries import library
 
 PROTOCOL = load_protocol()

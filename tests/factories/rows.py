@@ -14,7 +14,8 @@ from coordinator.store.records import (
     Submission,
 )
 from shared.agreement import Mode, State
-from shared.federation.plan import Member, Plan, StatisticsTask, TrainingTask
+from shared.federation.plan import Member, Plan
+from shared.federation.task import StatisticsTask, TrainingTask
 from shared.ids import AgreementId, RunId, Sha256, SiteId, Uid
 from shared.signed import Signed
 from shared.survey import SurveyAnswer

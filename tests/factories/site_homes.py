@@ -73,8 +73,8 @@ def signer_for(key: SigningKey, sites: Iterable[FederateSettings]) -> Signer:
     return Signer(key, tuple(Peer(site_id=site, verify_key=str(keys[site])) for site in sorted(keys)))
 
 
-def fill_library(library: Path, site_id: SiteId, images: int) -> None:
-    """Put one-image studies into a library; deterministic for a site."""
+def fill_library(library: Path, site_id: SiteId, images: int, **clinical: str) -> None:
+    """Put one-image studies into a library, all with the same further clinical fields; deterministic for a site."""
     random = np.random.default_rng(int(site_id))
     for number in range(images):
         sick = number % 2 == 1
@@ -89,7 +89,7 @@ def fill_library(library: Path, site_id: SiteId, images: int) -> None:
             modalities=("DX",),
             series=(LibrarySeries(uid=study, modality="DX", instance_count=1),),
             instances=(instance,),
-            clinical={"pneumonia": "yes" if sick else "no"},
+            clinical={"pneumonia": "yes" if sick else "no", **clinical},
         )
         add_study(library, record, {name: file})
         file.unlink()

@@ -39,7 +39,8 @@ from shared.crypto.signing import SigningKey
 from shared.errors.settings import PortInUse
 from shared.errors.transport import CoordinatorUnreachable
 from shared.federation.bundle import build_bundle
-from shared.federation.plan import PlanRequest, TrainingTask, complete_plan, sign_plan
+from shared.federation.plan import PlanRequest, complete_plan, sign_plan
+from shared.federation.task import TrainingTask
 from shared.ids import SiteId
 from site_node.federate import fleet
 from site_node.federate.fleet import Fleet, FleetSettings

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from shared.federation.plan import Member, StatisticsTask, TrainingTask
+from shared.federation.plan import Member
+from shared.federation.task import StatisticsTask, TrainingTask
 from shared.frozen import Frozen
 from site_node.blanking import FrameWithText
 

@@ -19,7 +19,7 @@ from shared.federation.cell_policy import CellPolicy
 from shared.ids import SiteId
 from shared.protocol.cohort import CohortDefinition, Table
 from shared.protocol.loader import load_protocol
-from site_node.federate.statistics import count
+from site_node.federate.counting import count
 from tests.factories.attacks import MOST, Attack, Span
 from tests.factories.drawn_cohorts import Item, counted, definitions, plain_definition, studies
 from tests.factories.libraries import by_the_sheet

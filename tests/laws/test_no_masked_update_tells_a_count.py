@@ -21,12 +21,13 @@ from shared.crypto.signing import SigningKey
 from shared.errors.federation import RunRefused, TooFewSites
 from shared.federation.averaging import SUBJECT, averaged, inputs_of
 from shared.federation.models.registry import build_model, get_state, set_state
-from shared.federation.plan import Member, Plan, PlanRequest, TrainingTask, complete_plan
+from shared.federation.plan import Member, Plan, PlanRequest, complete_plan
 from shared.federation.records import Vector
 from shared.federation.secure_sum import masks
 from shared.federation.secure_sum.masks import Words
 from shared.federation.secure_sum.messages import SumPlan, unpack_masked
 from shared.federation.secure_sum.server import Sum, sum_without_liars
+from shared.federation.task import TrainingTask
 from shared.ids import Sha256, SiteId
 from site_node.federate.dataset import Split
 from site_node.federate.local_layers import LocalLayers

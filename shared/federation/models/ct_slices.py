@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from shared.federation.models.small_cnn import SmallCnn
-from shared.federation.plan import TrainingTask
+from shared.federation.task import TrainingTask
 
 _FEATURES = 128  # of a slice: means and maxima of `SmallCnn`'s last layer
 _ATTENTION = 32

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from shared.errors.federation import PlanInvalid
-from shared.federation.plan import TrainingTask
+from shared.federation.task import TrainingTask
 
 MONAI = "monai.networks.nets"
 _NORMS = {"batch": "batch", "group": ("group", {"num_groups": 8})}

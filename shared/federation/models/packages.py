@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from shared.errors.federation import PlanInvalid
-from shared.federation.plan import TrainingTask
+from shared.federation.task import TrainingTask
 from shared.ids import Sha256
 
 GROUP = "ricord.models"

@@ -15,8 +15,8 @@ from shared.federation.models.ct_slices import CtSlices
 from shared.federation.models.monai_networks import monai_network
 from shared.federation.models.packages import package_network
 from shared.federation.models.small_cnn import SmallCnn
-from shared.federation.plan import CT, MONAI_NAMES, TrainingTask
 from shared.federation.records import Vector, pack, unpack
+from shared.federation.task import CT, MONAI_NAMES, TrainingTask
 
 MODELS: MappingProxyType[str, Callable[[TrainingTask], nn.Module]] = MappingProxyType(
     {

@@ -21,9 +21,8 @@ from coordinator.research.plots.counts import plot_histograms
 from shared.federation.asked import definition_asked
 from shared.federation.cell_policy import CellPolicy
 from shared.federation.histogram import Histogram
-from shared.federation.noise import CountPrivacy
-from shared.federation.plan import StatisticsTask
 from shared.federation.secure_sum.server import Sum
+from shared.federation.task import CountPrivacy, StatisticsTask
 from shared.protocol.cohort import TOTALS, Table
 from shared.protocol.loader import load_protocol
 from tests.factories.cohorts import stays, table_showing

@@ -23,14 +23,16 @@ from shared.errors.base import RicordError
 from shared.errors.federation import CohortNotReady, PlanInvalid, RunFailed
 from shared.errors.inputs import InvalidArgument, NotFound
 from shared.federation.cell_policy import CellPolicy
-from shared.federation.plan import Member, Plan, PlanRequest, StatisticsTask
+from shared.federation.plan import Member, Plan, PlanRequest
 from shared.federation.secure_sum.policy import SumPolicy
+from shared.federation.task import StatisticsTask
 from shared.ids import AgreementId, RunId, SiteId
 from shared.manifest import canonical_json
 from shared.protocol.cohort import CohortDefinition
 from shared.protocol.loader import load_protocol
 from shared.token import Addresses
-from site_node.federate.statistics import answer, count
+from site_node.federate.counting import count
+from site_node.federate.statistics import answer
 from site_node.home.library import load_library
 from tests.factories.libraries import library, write
 from tests.factories.rows import make_run

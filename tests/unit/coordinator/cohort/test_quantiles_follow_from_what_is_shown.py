@@ -9,7 +9,7 @@ from coordinator.cohort.quantiles import quantiles_of
 from coordinator.cohort.released import ReleasedTable
 from shared.federation.asked import definition_asked
 from shared.federation.histogram import Histogram
-from shared.federation.plan import StatisticsTask
+from shared.federation.task import StatisticsTask
 from shared.protocol.loader import load_protocol
 from tests.factories.cohorts import table_showing
 

@@ -12,8 +12,9 @@ from coordinator.federation.masked import nested
 from coordinator.federation.training import run_training
 from shared.crypto.signing import SigningKey
 from shared.errors.federation import PlanInvalid, RunFailed, TooFewSites
-from shared.federation.plan import TESTS, PlanRequest, TrainingTask, complete_plan, sign_plan
+from shared.federation.plan import TESTS, PlanRequest, complete_plan, sign_plan
 from shared.federation.secure_sum.messages import STAGES
+from shared.federation.task import TrainingTask
 from site_node.federate.site import FederateSettings
 from tests.factories.local_grid import LocalGrid
 from tests.factories.site_homes import PROTOCOL, make_site, member_of, signer_for

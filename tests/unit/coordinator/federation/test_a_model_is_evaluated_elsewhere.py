@@ -18,12 +18,12 @@ from shared.federation.plan import (
     EvaluationTask,
     Plan,
     PlanRequest,
-    TrainingTask,
     check_plan,
     complete_plan,
     sign_plan,
 )
 from shared.federation.secure_sum.messages import STAGES
+from shared.federation.task import TrainingTask
 from site_node.federate.site import FederateSettings
 from tests.factories.local_grid import LocalGrid
 from tests.factories.site_homes import PROTOCOL, make_site, member_of, set_policy, signer_for

@@ -12,7 +12,8 @@ from coordinator.federation.grid import RosterGrid
 from coordinator.federation.results import RoundResult
 from coordinator.federation.training import run_training
 from shared.crypto.signing import SigningKey
-from shared.federation.plan import EarlyStop, PlanRequest, TrainingTask, complete_plan, sign_plan
+from shared.federation.plan import PlanRequest, complete_plan, sign_plan
+from shared.federation.task import EarlyStop, TrainingTask
 from tests.factories.local_grid import LocalGrid
 from tests.factories.site_homes import PROTOCOL, make_site, member_of, set_policy, signer_for
 

@@ -13,7 +13,8 @@ from coordinator.federation.training import run_training
 from shared.crypto.signing import SigningKey
 from shared.errors.federation import TooFewSites
 from shared.federation import records
-from shared.federation.plan import PlanRequest, TrainingTask, complete_plan, sign_plan
+from shared.federation.plan import PlanRequest, complete_plan, sign_plan
+from shared.federation.task import TrainingTask
 from shared.ids import SiteId
 from site_node.federate.site import FederateSettings
 from tests.factories.local_grid import LocalGrid

@@ -8,8 +8,9 @@ from coordinator.federation.checkpoints import load_checkpoint
 from coordinator.federation.grid import RosterGrid
 from coordinator.federation.training import run_training
 from shared.crypto.signing import SigningKey
-from shared.federation.plan import PlanRequest, TrainingTask, complete_plan, sign_plan
+from shared.federation.plan import PlanRequest, complete_plan, sign_plan
 from shared.federation.records import Vector
+from shared.federation.task import TrainingTask
 from tests.factories.local_grid import LocalGrid
 from tests.factories.site_homes import PROTOCOL, make_site, member_of, set_policy, signer_for
 

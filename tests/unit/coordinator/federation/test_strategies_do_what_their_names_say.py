@@ -12,8 +12,9 @@ from coordinator.federation.grid import RosterGrid
 from coordinator.federation.training import make_strategy, run_training
 from shared.crypto.signing import SigningKey
 from shared.federation.models.registry import build_model, get_state, norm_places
-from shared.federation.plan import PlanRequest, StrategyName, TrainingTask, complete_plan, sign_plan
+from shared.federation.plan import PlanRequest, complete_plan, sign_plan
 from shared.federation.records import Vector
+from shared.federation.task import StrategyName, TrainingTask
 from site_node.federate.local_layers import LocalLayers
 from site_node.federate.site import FederateSettings
 from tests.factories.local_grid import LocalGrid

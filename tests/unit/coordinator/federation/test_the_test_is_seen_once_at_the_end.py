@@ -13,8 +13,9 @@ from coordinator.federation.training import run_training
 from shared.crypto.signing import SigningKey
 from shared.errors.federation import TooFewSites
 from shared.federation.averaging import state_digest
-from shared.federation.plan import PlanRequest, TrainingTask, complete_plan, sign_plan
+from shared.federation.plan import PlanRequest, complete_plan, sign_plan
 from shared.federation.secure_sum.messages import STAGES
+from shared.federation.task import TrainingTask
 from site_node.federate.dataset import load_split
 from site_node.federate.site import FederateSettings
 from site_node.home.library import load_library

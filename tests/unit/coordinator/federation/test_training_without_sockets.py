@@ -16,7 +16,8 @@ from coordinator.federation.training import make_strategy, pooled, run_training
 from shared.crypto.signing import SigningKey
 from shared.errors.federation import PlanInvalid, RunFailed, TooFewSites
 from shared.errors.transport import StoreUnreachable
-from shared.federation.plan import COMPARING, Plan, PlanRequest, StrategyName, TrainingTask, complete_plan, sign_plan
+from shared.federation.plan import Plan, PlanRequest, complete_plan, sign_plan
+from shared.federation.task import COMPARING, StrategyName, TrainingTask
 from site_node.federate.dataset import load_split
 from site_node.federate.site import FederateSettings
 from site_node.home.library import load_library

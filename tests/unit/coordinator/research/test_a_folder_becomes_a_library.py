@@ -11,7 +11,7 @@ from pydicom.uid import generate_uid
 
 from coordinator.research.simulated_library import library_of
 from shared.errors.inputs import InvalidArgument, SourceMissing
-from shared.federation.plan import TrainingTask
+from shared.federation.task import TrainingTask
 from shared.ids import SiteId
 from site_node.federate.dataset import load_split
 from site_node.home.library import load_library

@@ -18,12 +18,13 @@ from shared.errors.federation import PlanInvalid, RunFailed
 from shared.errors.inputs import SourceMissing
 from shared.federation.asked import definition_asked
 from shared.federation.cell_policy import CellPolicy
-from shared.federation.plan import PlanRequest, StatisticsTask, TrainingTask, complete_plan, sign_plan
+from shared.federation.plan import PlanRequest, complete_plan, sign_plan
 from shared.federation.secure_sum.server import sum_without_liars
+from shared.federation.task import StatisticsTask, TrainingTask
 from shared.ids import Sha256, SiteId
 from shared.protocol.loader import load_protocol
+from site_node.federate.counting import count
 from site_node.federate.site import FederateSettings
-from site_node.federate.statistics import count
 from site_node.home.library import LibraryStudy, load_library
 from tests.factories.libraries import library, write
 from tests.factories.local_grid import LocalGrid

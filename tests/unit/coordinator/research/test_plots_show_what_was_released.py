@@ -30,10 +30,11 @@ from coordinator.research.plots.learning import plot_learning
 from coordinator.research.plots.survival import plot_survival
 from coordinator.research.plots.testing import plot_calibration, plot_forest, plot_roc
 from shared.federation.cell_policy import CellPolicy
-from shared.federation.plan import Member, PlanRequest, TrainingTask, complete_plan
+from shared.federation.plan import Member, PlanRequest, complete_plan
+from shared.federation.task import TrainingTask
 from shared.ids import RunId, Sha256, SiteId
 from shared.protocol.loader import load_protocol
-from site_node.federate.statistics import count
+from site_node.federate.counting import count
 from tests.factories.cohorts import STAY, stay_cell, stays
 from tests.factories.libraries import by_the_sheet
 

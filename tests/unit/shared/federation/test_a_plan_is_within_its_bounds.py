@@ -9,14 +9,8 @@ from pydantic import ValidationError
 from shared.errors.federation import PlanInvalid
 from shared.errors.inputs import InvalidArgument
 from shared.federation.cell_policy import CellPolicy
-from shared.federation.plan import (
-    Member,
-    Plan,
-    PlanRequest,
-    StatisticsTask,
-    TrainingTask,
-    check_plan,
-)
+from shared.federation.plan import Member, Plan, PlanRequest, check_plan
+from shared.federation.task import StatisticsTask, TrainingTask
 from shared.ids import RunId, Sha256, SiteId
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from shared.errors.federation import PlanInvalid
 from shared.federation.asked import MOST_CELLS, definition_asked, inputs_asked
 from shared.federation.histogram import Histogram
-from shared.federation.plan import StatisticsTask
+from shared.federation.task import StatisticsTask
 from shared.manifest import canonical_json
 from shared.protocol.cohort import Mean, Table
 from shared.protocol.loader import load_protocol

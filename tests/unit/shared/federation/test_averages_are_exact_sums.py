@@ -20,7 +20,8 @@ from shared.federation.averaging import (
     weighted,
 )
 from shared.federation.labels import class_of
-from shared.federation.plan import MOST_IMAGES, MOST_SITES
+from shared.federation.plan import MOST_SITES
+from shared.federation.task import MOST_IMAGES
 from site_node.federate.training import auc
 
 VALUE = st.floats(-LIMIT, LIMIT)

@@ -12,15 +12,8 @@ import torch
 from shared.errors.federation import PlanInvalid
 from shared.federation.models.packages import package_digest
 from shared.federation.models.registry import build_model, get_state, norm_places, set_state
-from shared.federation.plan import (
-    MONAI_NAMES,
-    Member,
-    ModelOptions,
-    PlanRequest,
-    TrainingTask,
-    check_plan,
-    complete_plan,
-)
+from shared.federation.plan import Member, PlanRequest, check_plan, complete_plan
+from shared.federation.task import MONAI_NAMES, ModelOptions, TrainingTask
 from shared.ids import Sha256, SiteId
 from tests.factories.summing import sites
 

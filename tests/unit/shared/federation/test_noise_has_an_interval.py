@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from shared.errors.federation import PlanInvalid
 from shared.federation.asked import definition_asked, inputs_asked
 from shared.federation.histogram import Histogram
-from shared.federation.noise import CountPrivacy, within_of
-from shared.federation.plan import PlanRequest, StatisticsTask, check_request
+from shared.federation.noise import within_of
+from shared.federation.plan import PlanRequest, check_request
+from shared.federation.task import CountPrivacy, StatisticsTask
 from shared.protocol.cohort import Mean
 from shared.protocol.loader import load_protocol
 

@@ -10,20 +10,17 @@ from shared.errors.federation import PlanInvalid
 from shared.errors.trust import SignatureInvalid
 from shared.federation.models.registry import MODELS, build_model, get_state, set_state
 from shared.federation.plan import (
-    MODEL_NAMES,
-    MONAI_NAMES,
     MOST_SITES,
     Member,
     Plan,
     PlanRequest,
-    StatisticsTask,
-    TrainingTask,
     check_plan,
     complete_plan,
     parse_request,
     sign_plan,
     verify_plan,
 )
+from shared.federation.task import MODEL_NAMES, MONAI_NAMES, StatisticsTask, TrainingTask
 from shared.ids import Sha256, SiteId
 
 KEY = SigningKey.generate()

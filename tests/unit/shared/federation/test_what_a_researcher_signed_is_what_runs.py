@@ -21,14 +21,13 @@ from shared.federation.plan import (
     Plan,
     PlanRequest,
     Proposal,
-    StatisticsTask,
-    TrainingTask,
     complete_plan,
     parse_request,
     sign_plan,
     verify_plan,
 )
 from shared.federation.proposal import check_asked, propose, verify_proposal
+from shared.federation.task import StatisticsTask, TrainingTask
 from shared.ids import RunId, Sha256, SiteId
 from shared.manifest import canonical_json
 

@@ -13,17 +13,9 @@ from typer.testing import CliRunner
 from shared.crypto.signing import SigningKey
 from shared.errors.inputs import AmbiguousReference, InvalidArgument, NotFound
 from shared.federation.histogram import Histogram
-from shared.federation.plan import (
-    Member,
-    Plan,
-    PlanRequest,
-    Privacy,
-    StatisticsTask,
-    TrainingTask,
-    complete_plan,
-    sign_plan,
-)
+from shared.federation.plan import Member, Plan, PlanRequest, complete_plan, sign_plan
 from shared.federation.privacy import Charge, epsilon_of
+from shared.federation.task import Privacy, StatisticsTask, TrainingTask
 from shared.ids import Sha256, SiteId
 from shared.protocol.cohort import Mean, Table
 from site_node.cli import app

@@ -13,8 +13,9 @@ from shared.crypto.signing import SigningKey
 from shared.errors.federation import RunRefused
 from shared.federation.averaging import SUBJECT, inputs_of
 from shared.federation.models.registry import build_model, get_state, state_length
-from shared.federation.plan import Member, Plan, PlanRequest, TrainingTask, complete_plan
+from shared.federation.plan import Member, Plan, PlanRequest, complete_plan
 from shared.federation.secure_sum.messages import Masked, Peer, SumPlan, pack_masked
+from shared.federation.task import TrainingTask
 from shared.ids import Sha256, SiteId
 from site_node.federate.client_app import check_answer, train_round
 from site_node.federate.dataset import Split

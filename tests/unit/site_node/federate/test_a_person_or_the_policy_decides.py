@@ -16,7 +16,8 @@ from shared.errors.federation import RunRefused
 from shared.errors.inputs import NotFound
 from shared.federation import records
 from shared.federation.models.registry import build_model, get_state
-from shared.federation.plan import Plan, PlanRequest, TrainingTask, complete_plan, sign_plan
+from shared.federation.plan import Plan, PlanRequest, complete_plan, sign_plan
+from shared.federation.task import TrainingTask
 from shared.ids import RunId
 from site_node.federate.book import enter
 from site_node.federate.decisions import in_hours

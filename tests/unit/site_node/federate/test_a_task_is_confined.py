@@ -14,7 +14,8 @@ from flwr.supercore.task_identity import TaskIdentity
 from shared.crypto.signing import SigningKey
 from shared.errors.federation import WorkerFailed
 from shared.federation.models.registry import build_model, get_state
-from shared.federation.plan import PlanRequest, TrainingTask, complete_plan, sign_plan
+from shared.federation.plan import PlanRequest, complete_plan, sign_plan
+from shared.federation.task import TrainingTask
 from site_node.federate.limits import Limits
 from site_node.federate.packing import pack, unpack
 from site_node.federate.site import FederateSettings

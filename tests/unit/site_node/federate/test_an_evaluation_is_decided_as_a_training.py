@@ -1,14 +1,7 @@
 """Who decides on trainings decides on plans about a finished model, and reads what it is and what leaves."""
 
-from shared.federation.plan import (
-    EvaluationRequest,
-    EvaluationTask,
-    Member,
-    Plan,
-    PlanRequest,
-    TrainingTask,
-    complete_plan,
-)
+from shared.federation.plan import EvaluationRequest, EvaluationTask, Member, Plan, PlanRequest, complete_plan
+from shared.federation.task import TrainingTask
 from shared.ids import RunId, Sha256, SiteId
 from site_node.federate.decisions import needs_person
 from site_node.federate.plan_words import summary, words_of

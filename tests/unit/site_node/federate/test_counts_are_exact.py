@@ -18,14 +18,15 @@ from shared.federation.asked import SCALE, definition_asked
 from shared.federation.cell_policy import CellPolicy
 from shared.federation.cohort import definition_of, subject_of
 from shared.federation.histogram import Histogram
-from shared.federation.plan import StatisticsTask
 from shared.federation.secure_sum.messages import Peer, SignedPlan, SumPlan
 from shared.federation.secure_sum.policy import SumPolicy
+from shared.federation.task import StatisticsTask
 from shared.ids import Sha256, SiteId
 from shared.manifest import canonical_json
 from shared.protocol.cohort import Mean, Table
 from shared.protocol.loader import load_protocol
-from site_node.federate.statistics import answer, count, vector_of
+from site_node.federate.counting import count, vector_of
+from site_node.federate.statistics import answer
 from site_node.home.library import LibraryStudy
 from tests.factories.libraries import library, study
 

@@ -14,7 +14,8 @@ from coordinator.federation.training import run_training
 from shared.crypto.signing import SigningKey
 from shared.errors.federation import PlanInvalid, RunRefused
 from shared.federation.models.registry import build_model, get_state
-from shared.federation.plan import CT, ModelOptions, PlanRequest, TrainingTask, complete_plan, sign_plan
+from shared.federation.plan import PlanRequest, complete_plan, sign_plan
+from shared.federation.task import CT, ModelOptions, TrainingTask
 from shared.ids import SiteId
 from site_node.federate.dataset import load_split
 from site_node.federate.plan_words import words_of

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.federation.plan import TrainingTask
+from shared.federation.task import TrainingTask
 from shared.ids import SiteId
 from site_node.federate import dataset, decoded
 from site_node.federate.dataset import load_split, read_frontal

@@ -16,12 +16,14 @@ from shared.errors.federation import PlanInvalid, RunRefused
 from shared.federation.asked import AERATED, DENSITY, definition_asked
 from shared.federation.cell_policy import CellPolicy
 from shared.federation.histogram import Histogram
-from shared.federation.plan import Plan, PlanRequest, StatisticsTask, complete_plan, sign_plan
+from shared.federation.plan import Plan, PlanRequest, complete_plan, sign_plan
 from shared.federation.secure_sum.server import sum_without_liars
+from shared.federation.task import StatisticsTask
 from shared.protocol.loader import load_protocol
+from site_node.federate.counting import count
 from site_node.federate.density import density_of, with_densities
 from site_node.federate.site import FederateSettings
-from site_node.federate.statistics import check_enough, count
+from site_node.federate.statistics import check_enough
 from site_node.home.library import load_library
 from tests.factories.ct import add_ct
 from tests.factories.local_grid import LocalGrid

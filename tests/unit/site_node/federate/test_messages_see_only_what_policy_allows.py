@@ -13,7 +13,8 @@ from shared.crypto.signing import SigningKey
 from shared.errors.federation import RunRefused
 from shared.errors.inputs import InvalidIdentifier
 from shared.federation.models.registry import build_model, get_state
-from shared.federation.plan import Plan, PlanRequest, TrainingTask, complete_plan, sign_plan, verify_plan
+from shared.federation.plan import Plan, PlanRequest, complete_plan, sign_plan, verify_plan
+from shared.federation.task import TrainingTask
 from site_node.federate import client_app, executor
 from site_node.federate.client_app import app, check_answer, policy_gate
 from site_node.federate.dataset import load_split

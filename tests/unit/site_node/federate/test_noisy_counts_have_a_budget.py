@@ -18,20 +18,22 @@ from shared.federation import records
 from shared.federation.asked import definition_asked
 from shared.federation.cell_policy import CellPolicy
 from shared.federation.histogram import Histogram
-from shared.federation.noise import CountPrivacy, scale_of, sensitivity_of
-from shared.federation.plan import Plan, PlanRequest, StatisticsTask, complete_plan, sign_plan
+from shared.federation.noise import scale_of, sensitivity_of
+from shared.federation.plan import Plan, PlanRequest, complete_plan, sign_plan
 from shared.federation.privacy import library as library_named
 from shared.federation.secure_sum.messages import SumPlan
+from shared.federation.task import CountPrivacy, StatisticsTask
 from shared.ids import SiteId
 from shared.protocol.cohort import CohortDefinition, Table
 from shared.protocol.loader import load_protocol
 from site_node.federate.book import enter
+from site_node.federate.counting import count, vector_of
 from site_node.federate.noise import with_noise
 from site_node.federate.packing import Packed
 from site_node.federate.plan_words import words_of
 from site_node.federate.policy import load_policy
 from site_node.federate.site import FederateSettings
-from site_node.federate.statistics import LibraryCounts, count, vector_of
+from site_node.federate.statistics import LibraryCounts
 from site_node.federate.tasks import Asked, Result
 from site_node.home.ledger import Ledger
 from site_node.home.plans import Decisions

@@ -10,7 +10,8 @@ from torch import nn
 
 from shared.crypto.signing import SigningKey
 from shared.federation.models.registry import build_model
-from shared.federation.plan import Member, Plan, PlanRequest, TrainingTask, complete_plan
+from shared.federation.plan import Member, Plan, PlanRequest, complete_plan
+from shared.federation.task import TrainingTask
 from shared.ids import Sha256, SiteId
 from site_node.federate.figures import Scores, bootstrap, own_figures, scores_of
 from site_node.federate.policy import SitePolicy

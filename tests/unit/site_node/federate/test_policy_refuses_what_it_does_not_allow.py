@@ -11,7 +11,8 @@ from shared.errors.federation import RunRefused
 from shared.errors.settings import InvalidSetting, PolicyMissing, UnknownSetting
 from shared.federation.bundle import bundle_digest
 from shared.federation.histogram import Histogram
-from shared.federation.plan import Member, Plan, PlanRequest, StatisticsTask, TrainingTask, complete_plan
+from shared.federation.plan import Member, Plan, PlanRequest, complete_plan
+from shared.federation.task import StatisticsTask, TrainingTask
 from shared.ids import Sha256, SiteId
 from shared.protocol.cohort import Table
 from site_node.federate.policy import (

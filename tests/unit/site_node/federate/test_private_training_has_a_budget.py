@@ -18,8 +18,9 @@ from shared.crypto.signing import SigningKey
 from shared.errors.federation import PlanInvalid, RunRefused
 from shared.federation import records
 from shared.federation.models.registry import build_model, get_state
-from shared.federation.plan import Plan, PlanRequest, Privacy, TrainingTask, complete_plan, sign_plan
+from shared.federation.plan import Plan, PlanRequest, complete_plan, sign_plan
 from shared.federation.privacy import Charge, charge_of, epsilon_of
+from shared.federation.task import Privacy, TrainingTask
 from site_node.federate.book import enter
 from site_node.federate.dataset import Split
 from site_node.federate.packing import Packed

@@ -12,7 +12,7 @@ from shared.errors.federation import RunRefused
 from shared.errors.inputs import InvalidArgument
 from shared.errors.studies import PixelsUnreadable
 from shared.federation.models.registry import build_model, get_state
-from shared.federation.plan import TrainingTask
+from shared.federation.task import TrainingTask
 from shared.ids import SiteId
 from site_node.federate.dataset import load_split, read_frontal, standardise
 from site_node.federate.training import Samples, auc, clipped, evaluate, train
