@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.audit.service import RETURNED
+from coordinator.audit.service import MOST_NUMBERS, RETURNED
 from coordinator.backup.backup import back_up
 from coordinator.backup.restore import RESTORED, restore
 from coordinator.home.init import open_home_store
@@ -21,6 +21,7 @@ from shared.proto.ricord.v1.audit_pb2 import ReturnReceiptsRequest
 from shared.proto.ricord.v1.audit_pb2_grpc import AuditServiceStub
 from shared.signed import Signed
 from shared.wire import to_signed
+from site_node.backup import returning
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
 from site_node.home.withdrawals import Level
@@ -85,7 +86,9 @@ def withdraw(home: SiteHome, member: Membership, study: str) -> None:
         assert len(withdraw_pending(home, ledger, member)) == 1
 
 
-def test_what_was_lost_comes_again(run: Run, federation: Federation, tmp_path: Path) -> None:
+def test_what_was_lost_comes_again(
+    run: Run, federation: Federation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The site stops, a person lets it go on, receipts are returned and logged, and further studies are received.
 
     A withdrawal of after the backup is made again; a study that is received again is the same submission.
@@ -112,6 +115,8 @@ def test_what_was_lost_comes_again(run: Run, federation: Federation, tmp_path: P
             ask(home, member, datetime.now(UTC))
         with pytest.raises(AuditContradicted):
             submit(home, member, 5)
+        assert returning._AT_ONCE == MOST_NUMBERS
+        monkeypatch.setattr(returning, "_AT_ONCE", 2)
         code, out, _ = run("--home", home.folder, "witness", "resume", "--reason", "restored", "--json")
         assert code == 0
         assert len(json.loads(out)["lost"]) == 3

@@ -4,10 +4,13 @@ import hashlib
 import os
 import shutil
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import URL, Engine, create_engine, make_url, text
 from typer.testing import CliRunner
 
 from coordinator.backup import dump as dumping
@@ -22,6 +25,7 @@ from coordinator.store import sql
 from coordinator.store.folder import CiphertextFolder
 from coordinator.store.records import Member, TokenRow
 from coordinator.submission.lookup import blob_name
+from shared.backup.database import copy_sqlite
 from shared.crypto.keys import make_identity
 from shared.errors.base import ExitCode
 from shared.errors.inputs import InvalidArgument
@@ -43,7 +47,7 @@ TOKEN = TokenRow(
 )
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow, id="pg_dump")])
 def federation(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Federation:
     """A federation over each kind of database, with a study in it."""
     monkeypatch.setenv("PATH", f"{PROGRAMS}:{os.environ['PATH']}")
@@ -69,6 +73,12 @@ def recipient_of(key: Path) -> str:
     return key.read_text().splitlines()[0].removeprefix("# public key: ")
 
 
+def open_below(folder: Path) -> set[str]:
+    """The names of the files below a folder that this process holds open."""
+    handles = [handle.readlink() for handle in Path("/proc/self/fd").iterdir() if handle.is_symlink()]
+    return {path.name for path in handles if path.is_relative_to(folder)}
+
+
 def lose(federation: Federation) -> None:
     """Lose the home, and with PostgreSQL the database's content."""
     store = open_home_store(federation.home, federation.settings)
@@ -88,8 +98,10 @@ def test_it_comes_back_whole(federation: Federation, key: Path, tmp_path: Path) 
     back_up(home, file, recipient_of(key))
     with federation.reading() as reading:
         before = reading.events()
+    assert open_below(tmp_path) == set()
     lose(federation)
     facts, log = restore(home, file, key)
+    assert open_below(tmp_path) == set()
     assert (facts.name, facts.fingerprint) == ("test-federation", identity.signing_key.fingerprint)
     assert log.events == len(before)
     assert open_identity(home, home.settings()).authority.root_pem == identity.authority.root_pem
@@ -166,6 +178,34 @@ def test_what_cannot_be_restored_leaves_no_home(
     assert list(other.folder.iterdir()) == []
 
 
+def test_ciphertext_elsewhere_is_left_out_too(tmp_path: Path, key: Path) -> None:
+    """Where the settings name a folder of another disk for it, all that is in the home is the backup's."""
+    federation = make_federation(tmp_path)
+    file = federation.home.settings_file
+    file.write_text(f'{file.read_text()}\n[store]\nsealed = "{tmp_path / "disk"}"\n')
+    store = open_home_store(federation.home, federation.home.settings())
+    store.close()
+    count = back_up(federation.home, tmp_path / "first.age", recipient_of(key))
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "x.age").touch()
+    (federation.home.folder / "further").touch()
+    assert back_up(federation.home, tmp_path / "second.age", recipient_of(key)) == count + 1
+
+
+def test_the_databases_copy_is_for_its_owner_only(tmp_path: Path, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It lies in the home until it is sealed."""
+    federation, modes = make_federation(tmp_path), list[int]()
+
+    def copying(source: Path, target: Path) -> None:
+        modes.append(target.parent.stat().st_mode & 0o777)
+        copy_sqlite(source, target)
+
+    open_home_store(federation.home, federation.settings).close()
+    monkeypatch.setattr("coordinator.backup.backup.copy_sqlite", copying)
+    back_up(federation.home, tmp_path / "file.age", recipient_of(key))
+    assert modes == [0o700]
+
+
 def test_folders_to_be_copied_are_named(federation: Federation, key: Path) -> None:
     """Those of ciphertext and of federated runs; in a bucket there is no ciphertext to copy."""
     home = federation.home
@@ -180,34 +220,38 @@ def test_what_has_no_ciphertext_is_named(tmp_path: Path) -> None:
     """Of several pages, but for what was withdrawn; a part that arrived is none."""
     federation = make_federation(tmp_path)
     store = open_home_store(federation.home, federation.settings)
-    rows = [make_submission(number) for number in range(1, 5)]
+    rows = [make_submission(number) for number in range(1, 6)]
     rows[2] = rows[2].model_copy(update={"state": SubmissionState.WITHDRAWN})
     with store.begin() as work:
         for row in rows:
             work.add_submission(row)
     store.close()
     ciphertexts = CiphertextFolder(federation.home.blobs(federation.settings))
-    for row, data in ((rows[0], b"whole"), (rows[1], b"a part")):
+    for row, data in ((rows[3], b"whole"), (rows[1], b"a part")):
         with ciphertexts.open_partial(blob_name(row)) as partial:
             list(partial.write([data]))
             if data == b"whole":
                 assert partial.finalise(Sha256(hashlib.sha256(data).hexdigest()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reconciling, "_PAGE", 1)
-        assert list(reconciling.without_ciphertext(federation.home)) == [rows[1], rows[3]]
+        assert list(reconciling.without_ciphertext(federation.home)) == [rows[0], rows[1], rows[4]]
+    assert open_below(tmp_path) == set()
     result = CliRunner().invoke(app, ["--home", str(federation.home.folder), "reconcile"])
     assert result.exit_code == ExitCode.PARTIAL
-    assert "2 studies have no ciphertext here." in result.output
+    assert "3 studies have no ciphertext here." in result.output
 
 
-def test_a_database_elsewhere_is_refused(tmp_path: Path, key: Path) -> None:
-    """A restored home would not look for it there."""
-    federation = make_federation(tmp_path, database=f"sqlite:///{tmp_path / 'elsewhere.sqlite'}")
+@pytest.mark.parametrize("place", ["/{folder}/elsewhere.sqlite", ""])
+def test_a_database_elsewhere_is_refused(tmp_path: Path, key: Path, place: str) -> None:
+    """A restored home would not look for it there, nor in memory."""
+    federation = make_federation(tmp_path)
+    file, url = federation.home.settings_file, f"sqlite://{place.format(folder=tmp_path)}"
+    file.write_text(f'database = "{url}"\n{file.read_text()}')
     with pytest.raises(InvalidArgument, match=r"coordinator\.sqlite"):
         back_up(federation.home, tmp_path / "file.age", recipient_of(key))
 
 
-URL = with_password("postgresql+psycopg://ricord@localhost:1/ricord", None)
+NOWHERE = with_password("postgresql+psycopg://ricord@localhost:1/ricord", None)
 
 
 @pytest.mark.parametrize(
@@ -231,13 +275,70 @@ def test_what_pg_dump_meets_is_said(
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
     with pytest.raises(error, match=problem):
-        dump(URL, tmp_path / "dump")
+        dump(NOWHERE, tmp_path / "dump")
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("//u:secret@h:5/d", {"PGHOST": "h", "PGPORT": "5", "PGUSER": "u", "PGPASSWORD": "secret"}),
+        ("///d?host=/run/pg", {"PGHOST": "/run/pg"}),
+    ],
+)
+def test_no_password_is_on_a_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, said: dict[str, str]
+) -> None:
+    """Where a database is, and whose, stands in the tool's environment, which no other user reads."""
+    program = tmp_path / "pg_dump"
+    program.write_text(f"#!/bin/sh\nenv > {tmp_path}/environment; echo $* > {tmp_path}/arguments\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    dump(with_password(f"postgresql+psycopg:{url}", None), tmp_path / "dump")
+    environment = dict(line.split("=", 1) for line in (tmp_path / "environment").read_text().splitlines())
+    del environment["PGCONNECT_TIMEOUT"]
+    assert {name: value for name, value in environment.items() if name.startswith("PG")} == said
+    arguments = (tmp_path / "arguments").read_text()
+    assert "--dbname=d " in arguments
+    assert "secret" not in arguments
+
+
+def test_a_passwords_file_goes_before_the_urls(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("from the file\n")
+    url = "postgresql+psycopg://u:from-the-url@h/d"
+    assert with_password(url, tmp_path / "file").password == "from the file"
+    assert with_password(url, None).password == "from-the-url"
 
 
 def test_a_missing_pg_dump_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DatabaseToolFailed, match="`pg_dump` is not installed"):
-        dump(URL, tmp_path / "dump")
+        dump(NOWHERE, tmp_path / "dump")
+
+
+def test_a_database_that_was_filled_is_free(tmp_path: Path, postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds what the other did, and nobody is connected to it."""
+    monkeypatch.setenv("PATH", f"{PROGRAMS}:{os.environ['PATH']}")
+    source, target = (make_url(empty_database(postgres)) for _ in range(2))
+    with closing_engine(source) as engine, engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE kept AS SELECT 42 AS number")
+    dump(source, tmp_path / "dump")
+    dumping.load(target, tmp_path / "dump")
+    with closing_engine(make_url(postgres)) as engine, engine.connect() as connection:
+        query = text("SELECT count(*) FROM pg_stat_activity WHERE datname = :name")
+        assert connection.execute(query, {"name": target.database}).scalar() == 0
+    with closing_engine(target) as engine, engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT number FROM kept").scalar() == 42
+
+
+@contextmanager
+def closing_engine(url: URL) -> Iterator[Engine]:
+    engine = create_engine(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def test_a_database_in_use_is_not_filled(
@@ -251,4 +352,4 @@ def test_a_database_in_use_is_not_filled(
         restore(Home(tmp_path / "other"), tmp_path / "file.age", key)
     assert list((tmp_path / "other").iterdir()) == []
     with pytest.raises(DatabaseToolFailed, match="does not answer"):
-        dumping.load(URL, tmp_path / "file.age")
+        dumping.load(NOWHERE, tmp_path / "file.age")
