@@ -23,7 +23,7 @@ from shared.federation.secure_sum.server import sum_without_liars
 from shared.federation.task import StatisticsTask, TrainingTask
 from shared.ids import Sha256, SiteId
 from shared.protocol.loader import load_protocol
-from site_node.federate.counting import count
+from site_node.federate.counting import count, part_of
 from site_node.federate.site import FederateSettings
 from site_node.home.library import LibraryStudy, load_library
 from tests.factories.libraries import library, write
@@ -120,17 +120,22 @@ def test_histograms_and_tables_come_to_the_same(sites: list[FederateSettings], t
 
 
 @pytest.mark.skipif(find_spec("opendp") is None, reason="OpenDP is not installed (extra `privacy`)")
-def test_noisy_counts_are_near_the_exact_ones(sites: list[FederateSettings], tmp_path: Path) -> None:
-    """Of the README's plan with privacy; what is hidden, and the interval, come with it."""
+@pytest.mark.parametrize("number", [4, 5], ids=["all", "a part"])
+def test_noisy_counts_are_near_the_exact_ones(sites: list[FederateSettings], tmp_path: Path, number: int) -> None:
+    """Of the README's plans with privacy, of all or of a part; what is hidden, and the interval, come with it."""
     protocol = load_protocol()
-    text = README.read_text(encoding="utf-8").partition("### Count")[2].split("```toml\n")[4]
+    text = README.read_text(encoding="utf-8").partition("### Count")[2].split("```toml\n")[number]
     (tmp_path / "plan.toml").write_text(text.partition("```")[0])
     for site in sites:
-        write(site.library, library(site.site_id, 60))
+        write(site.library, library(site.site_id, 200))
     request = read_plan(tmp_path / "plan.toml")
     table = ReleasedTable.model_validate(simulated(simulation(sites, request, protocol.digest)).result)
     assert table.noise is not None
-    truth = [count(table.definition, load_library(site.library), once=True) for site in sites]
+    assert request.statistics is not None
+    filters = request.statistics.filter
+    assert bool(filters) == (number == 5)
+    parts = [part_of(filters, protocol.digest, load_library(site.library)) for site in sites]
+    truth = [count(table.definition, part, once=True) for part in parts]
     shown = {cell: number for cell, number in table.counts.items() if number is not None}
     assert "patients" in shown
     assert not {"studies", "series", "images"} & set(shown)
