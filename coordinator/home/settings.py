@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from shared.crypto.pki import parse_spiffe
 from shared.errors.inputs import InvalidIdentifier
 from shared.frozen import Frozen
-from shared.monitoring.settings import MonitorSettings
+from shared.monitoring.settings import MonitorSettings, OtlpSettings
 from shared.settings import load_settings
 from shared.token import Addresses
 
@@ -66,6 +66,7 @@ class Settings(Frozen):
 
     store: StoreSettings = StoreSettings()
     monitor: MonitorSettings | None = None
+    otlp: OtlpSettings | None = None
 
     @field_validator("federation")
     @classmethod

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from shared.monitoring.otlp import exporting
 from shared.terminal import print_json, print_line
 from site_node.commands.advance import show_pass, warn_without_pixel_check
 from site_node.commands.options import Json, PersonIfAny, checked_name, node_of
@@ -43,7 +44,7 @@ def run(
         else:
             print_line("The node that is running goes on with it.")
         return
-    with node_of(context) as node, until_signal() as stop:
+    with node_of(context) as node, exporting(node.settings.otlp, "ricord-site"), until_signal() as stop:
         warn_without_pixel_check(pixel_check=node.settings.pixel_check)
         if not once:
             serve(node, stop, federation=federation, ready=lambda: print_line("ready"))

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from shared.errors.inputs import InvalidArgument
 from shared.frozen import Frozen
-from shared.monitoring.settings import MonitorSettings
+from shared.monitoring.settings import MonitorSettings, OtlpSettings
 from shared.settings import load_settings
 from site_node.settings.dicomweb import DicomwebSettings
 from site_node.settings.dimse import PacsSettings, ScpSettings, SendSettings
@@ -40,6 +40,7 @@ class SiteSettings(Frozen):
     dicomweb: DicomwebSettings | None = None
     submit: SubmitSettings = SubmitSettings()
     monitor: MonitorSettings | None = None
+    otlp: OtlpSettings | None = None
 
     @property
     def asks_a_pacs(self) -> bool:
@@ -86,6 +87,9 @@ workers = 0                  # processes that work on studies side by side; 0: o
 # [monitor]                  # remove the signs to let `ricord-site run` answer /metrics, /livez and /readyz over HTTP
 # port = 9464                # counts and codes for Prometheus; extra `monitoring`
 # host = "127.0.0.1"         # plain and without a key: another address only in a network of the machine's own
+
+# [otlp]                     # remove the signs to send the log's codes and counts to a collector, too; extra `otlp`
+# endpoint = "http://127.0.0.1:4318"   # OTLP over HTTP; http:// is for a collector on this machine only
 
 # [scp]                      # remove the signs to let a PACS or a modality push images to `ricord-site run`
 # port = 11112
