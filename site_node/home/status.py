@@ -1,6 +1,6 @@
 """Counts of everything received: each study and each image in exactly one place."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 
 from shared.frozen import Frozen
@@ -63,12 +63,15 @@ def status_of(ledger: Ledger, *, name: str, site_id: SiteId | None, disk_nearly_
 
 
 def _count_at_centre(ledger: Ledger) -> dict[str, StudyCounts]:
-    states = ledger.submissions.all()
-    by_state = {state.value: [each for each in states if each.state is state] for state in SubmissionState}
+    totals, codes = Counter[SubmissionState](), defaultdict[SubmissionState, Counter[str]](Counter)
+    for (state, reasons), count in ledger.submissions.counts().items():
+        totals[state] += count
+        for reason in reasons:
+            codes[state][reason] += count
     return {
-        state: StudyCounts(total=len(them), reasons=dict(Counter(reason for each in them for reason in each.reasons)))
-        for state, them in by_state.items()
-        if them
+        state.value: StudyCounts(total=totals[state], reasons=dict(sorted(codes[state].items())))
+        for state in SubmissionState
+        if totals[state]
     }
 
 

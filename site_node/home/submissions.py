@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable
 
 from shared.frozen import Frozen
@@ -54,6 +55,11 @@ class Submissions:
     def last_change(self) -> int:
         """The number of the last change that is known here; 0 without any."""
         return int(self._db.execute("select coalesce(max(changed), 0) from submissions").fetchone()[0])
+
+    def counts(self) -> Counter[tuple[SubmissionState, Reasons]]:
+        """How many there are of each state with the same reasons."""
+        rows = self._db.execute("select state, reasons, count(*) from submissions group by 1, 2")
+        return Counter({(SubmissionState(state), tuple(json.loads(reasons))): count for state, reasons, count in rows})
 
     def all(self) -> tuple[CentreState, ...]:
         """Every one, in the order of the last changes."""

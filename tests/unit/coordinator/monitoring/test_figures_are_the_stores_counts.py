@@ -1,5 +1,7 @@
 """A coordinator's figures are what its store counts and its home holds, and a store that fails is not ready."""
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from datetime import timedelta
@@ -74,6 +76,18 @@ def figures_of(figures: CoordinatorFigures) -> dict[str, dict[tuple[str, ...], f
 
 def fail(_store: SqlStore) -> NoReturn:
     raise StoreUnreachable(kind="database", setting="database")
+
+
+def test_a_scrape_does_not_wait_for_who_writes(home: Home, store: SqlStore) -> None:
+    """While another process keeps the database locked and has written, figures come at once, as they were before."""
+    with store.begin() as work:
+        work.put_agreement(make_agreement(SIGNED))
+    with closing(sqlite3.connect(home.folder / "store.sqlite", isolation_level=None)) as other:
+        other.execute("begin exclusive")
+        other.execute("delete from agreements")
+        began = time.monotonic()
+        assert figures_of(CoordinatorFigures(home, store))["agreements"] == {("signed",): 1}
+        assert time.monotonic() - began < 5
 
 
 def test_each_figure_is_a_count_of_its_own_kind(home: Home, store: SqlStore) -> None:

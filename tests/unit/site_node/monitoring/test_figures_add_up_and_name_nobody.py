@@ -1,9 +1,11 @@
 """A node's figures are its ledger's counts and its own notes; no label is a text that came from outside."""
 
 import os
+import sqlite3
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn, cast
@@ -175,6 +177,20 @@ def test_what_was_sent_is_noted_once_it_was_received(home: SiteHome) -> None:
     assert watch.submitting(lambda _: submitted)(sealed) is submitted
     assert sum(watch.noted()["submit"].counts) == 1
     assert watch.contact_at is not None
+
+
+def test_a_scrape_does_not_wait_for_who_writes(home: SiteHome) -> None:
+    """While another process keeps the ledger locked and has written, figures come at once, as they were before."""
+    ledger = Ledger(home.ledger)
+    enter(home, ledger, make_study(home, "good-1"))
+    ledger.close()
+    before = figures_of(home)
+    with closing(sqlite3.connect(home.ledger, isolation_level=None)) as other:
+        other.execute("begin exclusive")
+        other.execute("update studies set state = 'refused'")
+        began = time.monotonic()
+        assert figures_of(home)["studies"] == before["studies"]
+        assert time.monotonic() - began < 5
 
 
 def test_a_home_shows_what_waits_in_it(home: SiteHome) -> None:
