@@ -8,6 +8,7 @@ why it is not opened. Nothing outside the source is ever read: links are not fol
 refused.
 """
 
+import errno
 import os
 import re
 import stat
@@ -89,11 +90,9 @@ def _folder(folder: Path, root: Path) -> Iterator[Candidate]:
 def _link(path: Path, root: Path) -> Iterator[Candidate]:
     """A link is never followed. One that leads inside yields nothing: its target is listed in any case."""
     try:
-        target = path.resolve(strict=True)
-    except RuntimeError:
-        yield Candidate(_name(path, root), refusal="link-loop")
-    except OSError:
-        yield Candidate(_name(path, root), refusal="link-broken")
+        target = Path(os.path.realpath(path, strict=True))
+    except OSError as error:
+        yield Candidate(_name(path, root), refusal="link-loop" if error.errno == errno.ELOOP else "link-broken")
     else:
         if not target.is_relative_to(root):
             yield Candidate(_name(path, root), refusal="link-outside")
