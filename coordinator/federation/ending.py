@@ -13,7 +13,8 @@ from coordinator.federation.checkpoints import kept_model, load_checkpoint, save
 from coordinator.federation.figures import pooled_figures, threshold_of
 from coordinator.federation.grid import RosterGrid
 from coordinator.federation.masked import MaskedRounds
-from coordinator.federation.results import KeptModel, ModelTest, Refusal, TrainingResult, site_tests, worst_site
+from coordinator.federation.reported import site_tests
+from coordinator.federation.results import KeptModel, ModelTest, Refusal, TrainingResult, worst_site
 from shared.federation import records
 from shared.federation.plan import ALONE, BEST, LAST, TESTS
 from shared.federation.records import Vector

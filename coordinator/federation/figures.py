@@ -11,49 +11,14 @@ from math import sqrt
 import numpy as np
 import numpy.typing as npt
 
+from coordinator.federation.results import Interval, Point, PooledFigures
 from shared.federation.averaging import BINS, Counts, auc_of
 from shared.federation.intervals import Z, delong, wilson
-from shared.frozen import Frozen
 
 _GROUPS = 20  # points of a curve at most
 _STEPS = 50  # of Newton's method
 _MIDDLES = (np.arange(BINS) + 0.5) / BINS  # the probability that a bin stands for
 _LOGITS = np.log(_MIDDLES / (1 - _MIDDLES))
-
-
-class Interval(Frozen):
-    """A figure and the ends of its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-class Point(Frozen):
-    """Patients with neighbouring scores, and what a threshold at the lowest of these would do."""
-
-    predicted: float  # mean probability
-    observed: Interval  # share of positive patients
-    sensitivity: float
-    specificity: float
-
-
-class PooledFigures(Frozen):
-    """Of a model and all test patients; `None` where a class has too few of them, or a figure cannot be computed.
-
-    `threshold` is the least probability that left at least the plan's share of the validation patients who are negative
-    below it: the test had no part in it.
-    """
-
-    patients: int
-    auc: Interval | None = None
-    threshold: float | None = None
-    sensitivity: Interval | None = None
-    specificity: Interval | None = None
-    brier: Interval | None = None
-    calibration_slope: Interval | None = None
-    calibration_intercept: Interval | None = None
-    points: tuple[Point, ...] = ()  # of the ROC and the calibration curve, by ascending score
 
 
 def threshold_of(validation: Counts, specificity: float, *, minimum: int) -> float | None:

@@ -28,7 +28,8 @@ from coordinator.federation.early_stop import stop_reason
 from coordinator.federation.ending import final_test
 from coordinator.federation.grid import RosterGrid
 from coordinator.federation.masked import MaskedRounds
-from coordinator.federation.results import TrainingResult, training_result
+from coordinator.federation.reported import training_result
+from coordinator.federation.results import TrainingResult
 from shared.errors.federation import PlanInvalid
 from shared.federation import records
 from shared.federation.models.registry import build_model, get_state

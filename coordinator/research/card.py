@@ -6,8 +6,7 @@ result do not.
 
 from collections.abc import Iterator, Sequence
 
-from coordinator.federation.figures import Interval
-from coordinator.federation.results import ModelTest, SiteTest, TrainingResult
+from coordinator.federation.results import Interval, ModelTest, SiteTest, TrainingResult
 from shared.counts import counted
 from shared.errors.federation import PlanInvalid
 from shared.federation.plan import Plan

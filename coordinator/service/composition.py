@@ -7,7 +7,6 @@ from functools import partial
 
 import structlog
 
-from coordinator.cohort.pooling import Pooling
 from coordinator.cohort.service import CohortService
 from coordinator.cohort.servicer import CohortServicer
 from coordinator.federation.interface import LEADING, RUNS
@@ -30,6 +29,7 @@ from coordinator.service.signals import stop_signals
 from coordinator.service.supervisor import serve
 from coordinator.store.interface import Store
 from shared.errors.settings import StoreNotShared
+from shared.monitoring.otlp import exporting
 from shared.monitoring.supervision import notify
 from shared.proto.ricord.v1 import cohort_pb2_grpc, federation_pb2_grpc
 
@@ -49,6 +49,7 @@ def run(home: Home, *, federation: bool, ready: Callable[[str], None]) -> None:
     """
     with ExitStack() as stack:
         settings, identity, store = stack.enter_context(_open_home(home))
+        stack.enter_context(exporting(settings.otlp, "ricord-coordinator"))
         first = stack.enter_context(store.locks.holding("serve"))
         if not first and not store.is_shared:
             raise StoreNotShared(folder=str(home.folder))
@@ -71,7 +72,11 @@ def run_federation(home: Home, *, supervised: bool) -> None:
 
     Of several processes one holds the lock `LEADING` and does so; the others wait for it, with their fleet port closed.
     """
-    with _open_home(home) as (settings, identity, store), stop_signals(ends=True) as stop:
+    with (
+        _open_home(home) as (settings, identity, store),
+        exporting(settings.otlp, "ricord-coordinator"),
+        stop_signals(ends=True) as stop,
+    ):
         hear = Parent(stop).hear if supervised else _Beating(home).hear
         if not supervised:
             notify("READY=1")  # it may stand by for ever
@@ -94,6 +99,7 @@ def _lead(
     alive: Callable[[], None],
 ) -> None:
     """Serve the fleet port and execute runs. The engine, which takes seconds to load, is not loaded before."""
+    from coordinator.cohort.pooling import Pooling
     from coordinator.federation.kept_runs import KeptRuns
     from coordinator.federation.process import serve_federation
     from coordinator.federation.superlink import SuperLinkSettings

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from shared.errors.federation import RunFailed
 from shared.errors.inputs import InvalidArgument
 from shared.federation.records import Vector
-from shared.federation.secure_sum.masks import Words
+from shared.federation.secure_sum.vectors import Words
 from shared.ids import RunId, Sha256
 
 SUBJECT = "training"  # of every sum of training: a site compares its rosters over all runs, since models may be equal

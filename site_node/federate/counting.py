@@ -11,7 +11,7 @@ import numpy as np
 from shared.federation.asked import SCALE
 from shared.federation.cohort import definition_of
 from shared.federation.filter import Filter, check_filters
-from shared.federation.secure_sum.masks import Words
+from shared.federation.secure_sum.vectors import Words
 from shared.ids import Sha256
 from shared.protocol.cohort import (
     STAY,

@@ -17,8 +17,8 @@ from shared.federation.averaging import BINS, SUBJECT, evaluation_words, histogr
 from shared.federation.models.registry import state_length
 from shared.federation.plan import BEST, LAST, Plan
 from shared.federation.records import Vector
-from shared.federation.secure_sum.masks import Words
 from shared.federation.secure_sum.messages import SumPlan
+from shared.federation.secure_sum.vectors import Words
 from shared.federation.task import TrainingTask
 from site_node.federate.dataset import Split
 from site_node.federate.figures import own_figures, scores_of

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from shared.federation.privacy import library
-from shared.federation.secure_sum.masks import Words
+from shared.federation.secure_sum.vectors import Words
 
 
 def with_noise(counts: Sequence[int], scale: float) -> Words:

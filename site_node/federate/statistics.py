@@ -15,10 +15,10 @@ from shared.federation.cell_policy import CellPolicy
 from shared.federation.cohort import definition_of, subject_of
 from shared.federation.noise import scale_of
 from shared.federation.secure_sum.client import SumClient
-from shared.federation.secure_sum.masks import Words
 from shared.federation.secure_sum.memory import FileMemory
 from shared.federation.secure_sum.messages import SumPlan
 from shared.federation.secure_sum.policy import SumPolicy
+from shared.federation.secure_sum.vectors import Words
 from shared.federation.task import StatisticsTask
 from shared.ids import Sha256, SiteId
 from shared.protocol.cohort import MISSING, CohortDefinition

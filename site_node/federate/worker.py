@@ -29,7 +29,7 @@ from shared.federation import records
 from shared.federation.models.monai_networks import MONAI
 from shared.federation.models.registry import build_model
 from shared.federation.privacy import Charge, epsilon_of
-from shared.federation.secure_sum import masks
+from shared.federation.secure_sum import masks, vectors
 from shared.federation.task import TrainingTask
 from shared.ids import SiteId
 from shared.protocol.loader import load_edition, protocol_names, protocol_with
@@ -70,7 +70,7 @@ def warm_up() -> None:
     VerifyKey.parse(str(key.public)).verify(b"", key.sign(b""))
     channel = masks.Channel(secret, masks.public_of(secret), "")
     masks.open_parcel(channel, route, b"", masks.seal_parcel(channel, route, b"", b""))
-    masks.add_mask(np.zeros(1, np.uint64), secret)
+    vectors.add_mask(np.zeros(1, np.uint64), secret)
     for name in protocol_names():
         protocol_with(load_edition(name).digest)
     if find_spec("monai") is not None:

@@ -10,10 +10,10 @@ from shared.crypto.signing import SigningKey
 from shared.errors.base import RicordError
 from shared.errors.federation import SecureSumRefused
 from shared.federation.secure_sum.client import SumClient
-from shared.federation.secure_sum.masks import Words
 from shared.federation.secure_sum.memory import SessionMemory
 from shared.federation.secure_sum.messages import Answered, Peer, SignedPlan, SumPlan
 from shared.federation.secure_sum.policy import SumPolicy, default_threshold
+from shared.federation.secure_sum.vectors import Words
 from shared.ids import Sha256, SiteId
 
 Change = Callable[[str, SiteId, bytes], bytes]

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from shared.errors.federation import SecureSumRefused, TooFewSites, WrongShares
 from shared.federation.exchange import Exchange
 from shared.federation.secure_sum import masks, shamir
-from shared.federation.secure_sum.messages import SignedPlan, unpack_masked
+from shared.federation.secure_sum.messages import SignedPlan
 from shared.federation.secure_sum.server import secure_sum, sum_without_liars
+from shared.federation.secure_sum.vectors import unpack_masked
 from shared.ids import SiteId
 from shared.manifest import canonical_json
 from tests.factories.summing import Federation, federation, sites, true_sum

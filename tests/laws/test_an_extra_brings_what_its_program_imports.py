@@ -1,9 +1,9 @@
 """A program that is installed with its extras, and nothing else, has every package that its modules import."""
 
-import ast
+import json
+import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
@@ -12,8 +12,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.imports import OURS, packages_imported
+
 ROOT = Path(__file__).parents[2]
-OURS = {"site_node", "coordinator", "shared"}
 
 
 def modules(*folders: str) -> list[str]:
@@ -46,42 +47,43 @@ def test_an_extra_brings_what_its_program_imports(extras: str, roots: list[str],
     assert not missing
 
 
-def packages_imported(roots: list[str], *, functions: bool) -> dict[str, str]:
-    """The packages of others, with a module that imports each; inside `functions` as well, or at import alone."""
-    waiting, seen, packages = list(roots), set[str](), dict[str, str]()
-    while waiting:
-        module = waiting.pop()
-        path = file_of(module)
-        if module in seen or path is None:
-            continue
-        seen.add(module)
-        for name in names_imported(ast.parse(path.read_text()), functions=functions):
-            package = name.partition(".")[0]
-            if package in OURS:
-                waiting.append(name)
-            elif package not in sys.stdlib_module_names:
-                packages.setdefault(package, module)
-    return packages
+_WITHOUT = """
+import importlib, json, sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in absent:
+            raise ModuleNotFoundError(f"{name} is of no extra that was installed", name=name)
+
+absent, modules = json.load(sys.stdin)
+sys.meta_path.insert(0, Absent())
+for module in modules:
+    importlib.import_module(module)
+"""
 
 
-def names_imported(tree: ast.AST, *, functions: bool) -> Iterator[str]:
-    """Every module, and every name from a module, which may be one."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield node.module or ""
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        is_for_types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        if not is_for_types and (functions or not is_function):
-            yield from names_imported(node, functions=functions)
+@pytest.mark.parametrize("extra", ["coordinator", "site"])
+def test_a_program_starts_without_what_no_extra_of_it_brings(extra: str) -> None:
+    """All verbs and services are imported where every other package of this environment is absent.
 
-
-def file_of(module: str) -> Path | None:
-    """Where a module of ours lies."""
-    path = ROOT / module.replace(".", "/")
-    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.exists()), None)
+    So is NumPy for a coordinator that executes no federated run.
+    """
+    brought = distributions(frozenset({extra}))
+    absent = [
+        package
+        for package, of in packages_distributions().items()
+        if package not in OURS and not brought & set(map(canonicalize_name, of))
+    ]
+    assert ("numpy" in absent) == (extra == "coordinator")
+    assert {"torch", "flwr"} <= set(absent)
+    folder = {"coordinator": "coordinator", "site": "site_node"}[extra]
+    rooms = ("commands", "service" if extra == "coordinator" else "node")
+    roots = [f"{folder}.cli", *modules(*(f"{folder}/{room}" for room in rooms))]
+    command = [sys.executable, "-c", _WITHOUT]
+    done = subprocess.run(
+        command, input=json.dumps([absent, roots]), cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def distributions(extras: frozenset[str]) -> set[str]:

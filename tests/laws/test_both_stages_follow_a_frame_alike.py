@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from shared.errors.studies import DicomUnsupported
 from site_node.deidentify import jpeg as jpeg_cleaned
-from site_node.deidentify import jpeg2000 as jpeg_2000_cleaned
 from site_node.deidentify.encapsulated import Family, Planes, clean_frames
 from site_node.validate import codestream
 from site_node.validate import jpeg as jpeg_validated
@@ -293,24 +292,3 @@ def test_a_file_of_boxes_has_one_stream_and_no_other_colours() -> None:
     assert outcome(long, Family.JPEG_2000) == frame
     for others in ([(b"jp2c", b"")], [(b"jp2c", frame)], [(b"jp2h", struct.pack(">L4s", 8, b"pclr"))]):
         assert outcome(in_boxes((b"jp2c", frame), *others), Family.JPEG_2000) is None
-
-
-@pytest.mark.parametrize("order", ["LRCP", "RLCP", "RPCL", "PCRL", "CPRL"])
-@pytest.mark.parametrize("tiled", [False, True])
-def test_packets_may_come_in_any_order(order: str, tiled: bool) -> None:
-    """By layer, resolution, position or component first (T.800 Table A.16): what follows the last is seen and goes."""
-    options: dict[str, object] = {"tile_size": (32, 32)} if tiled else {"precinct_size": (32, 16)}
-    layers = {"quality_mode": "rates", "quality_layers": [16, 4, 1], "num_resolutions": 3, "codeblock_size": (8, 8)}
-    colours = frames.picture(40, 72, colours=3, noise=60)
-    frame = cleaned(frames.jpeg_2000(colours, progression=order, mct=0, **options, **layers))
-    assert judged(frame) == BOTH
-    planted = frames.in_tile_part(frame, b"", SLACK)
-    assert (cleaned(planted), is_seen(planted)) == (frame, True)
-
-
-def test_a_frame_of_more_precincts_than_any_picture_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of all its tiles together; just as many pass."""
-    frame = cleaned(frames.jpeg_2000(frames.picture(40, 64, noise=0), tile_size=(32, 32), num_resolutions=1))
-    for most, passes in ((4, True), (3, False)):
-        monkeypatch.setattr(jpeg_2000_cleaned, "MOST_PRECINCTS", most)
-        assert (outcome(frame, Family.JPEG_2000) == frame) == passes

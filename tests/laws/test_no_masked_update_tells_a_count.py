@@ -23,10 +23,10 @@ from shared.federation.averaging import SUBJECT, averaged, inputs_of
 from shared.federation.models.registry import build_model, get_state, set_state
 from shared.federation.plan import Member, Plan, PlanRequest, complete_plan
 from shared.federation.records import Vector
-from shared.federation.secure_sum import masks
-from shared.federation.secure_sum.masks import Words
-from shared.federation.secure_sum.messages import SumPlan, unpack_masked
+from shared.federation.secure_sum import masks, vectors
+from shared.federation.secure_sum.messages import SumPlan
 from shared.federation.secure_sum.server import Sum, sum_without_liars
+from shared.federation.secure_sum.vectors import Words, unpack_masked
 from shared.federation.task import TrainingTask
 from shared.ids import Sha256, SiteId
 from site_node.federate.dataset import Split
@@ -112,7 +112,7 @@ class Round(Federation):
 @contextmanager
 def same_secrets(shift: tuple[Mapping[bytes, int], Words] = ({}, np.zeros(1, np.uint64))) -> Iterator[None]:
     """Draw the same secrets in every world; `shift` moves the pair mask of given keys by some words."""
-    drawn, signs, plain = itertools.count(), shift[0], masks.add_mask
+    drawn, signs, plain = itertools.count(), shift[0], vectors.add_mask
 
     def secret() -> bytes:
         return hashlib.sha256(b"secret %d" % next(drawn)).digest()
@@ -125,7 +125,7 @@ def same_secrets(shift: tuple[Mapping[bytes, int], Words] = ({}, np.zeros(1, np.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(masks, "new_secret", secret)
         patch.setattr("shared.federation.secure_sum.shamir.secrets.randbelow", lambda _: int.from_bytes(secret()))
-        patch.setattr(masks, "add_mask", moved)
+        patch.setattr(vectors, "add_mask", moved)
         yield
 
 

@@ -12,15 +12,10 @@ from shared.crypto.signing import SigningKey
 from shared.errors.base import RicordError
 from shared.errors.federation import RunRefused, SecureSumRefused, TooFewSites
 from shared.errors.trust import SignatureInvalid
-from shared.federation.secure_sum.messages import (
-    STAGES,
-    Advert,
-    SignedAdvert,
-    SignedPlan,
-    unpack_masked,
-)
+from shared.federation.secure_sum.messages import STAGES, Advert, SignedAdvert, SignedPlan
 from shared.federation.secure_sum.policy import SumPolicy, default_threshold
 from shared.federation.secure_sum.server import SumServer, secure_sum
+from shared.federation.secure_sum.vectors import unpack_masked
 from shared.ids import SiteId
 from shared.manifest import canonical_json
 from tests.factories.summing import Federation, federation, random_words, sites, true_sum

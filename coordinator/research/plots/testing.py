@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from coordinator.federation.figures import Interval, PooledFigures
-from coordinator.federation.results import ModelTest, SiteTest
+from coordinator.federation.results import Interval, ModelTest, PooledFigures, SiteTest
 from coordinator.research.plots.canvas import COLOURS, INK, PALE, drawing
 
 _ROW_HEIGHT, _HEAD_HEIGHT = 0.3, 1.1  # inches

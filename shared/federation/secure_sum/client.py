@@ -15,14 +15,12 @@ from pydantic import Field
 from shared.crypto.signing import SigningKey, VerifyKey
 from shared.errors.federation import SecureSumRefused
 from shared.errors.trust import SignatureInvalid
-from shared.federation.secure_sum import masks, shamir
-from shared.federation.secure_sum.masks import Words
+from shared.federation.secure_sum import masks, shamir, vectors
 from shared.federation.secure_sum.memory import SessionMemory
 from shared.federation.secure_sum.messages import (
     Advert,
     Answered,
     Hex32,
-    Masked,
     Parcels,
     ShareDigests,
     ShareRequest,
@@ -33,12 +31,12 @@ from shared.federation.secure_sum.messages import (
     SurvivorsRequest,
     Unmasking,
     UnmaskRequest,
-    pack_masked,
     parse,
     survivors_bytes,
     view_of,
 )
 from shared.federation.secure_sum.policy import SumPolicy, refuse_near_repeat
+from shared.federation.secure_sum.vectors import Words
 from shared.frozen import Frozen
 from shared.ids import Sha256, SiteId
 from shared.manifest import canonical_json
@@ -195,12 +193,12 @@ class SumClient:
         if words.shape != (plan.length,) or words.dtype != np.uint64:
             raise SecureSumRefused(problem="the vector has another length or kind than the plan")
         total = words.copy()
-        masks.add_mask(total, masks.self_key(bytes.fromhex(state.seed), plan.session, self.site_id))
+        vectors.add_mask(total, masks.self_key(bytes.fromhex(state.seed), plan.session, self.site_id))
         for peer in request.parcels:
             public = bytes.fromhex(state.advert_of(peer).mask)
             key = masks.pair_key(bytes.fromhex(state.mask), public, plan.session, (self.site_id, peer))
-            masks.add_mask(total, key, subtract=self.site_id > peer)
-        return pack_masked(plan, Masked(total, accused))
+            vectors.add_mask(total, key, subtract=self.site_id > peer)
+        return vectors.pack_masked(plan, vectors.Masked(total, accused))
 
     def _consistency(self, state: _State, request: SurvivorsRequest) -> SignatureAnswer:
         """Sign the only list of survivors that this site will unmask."""

@@ -1,31 +1,23 @@
-"""Key agreement, key streams and sealed parcels of one secure-sum session.
+"""Key agreement, the keys of masks and sealed parcels of one secure-sum session.
 
 X25519 shared secrets and random seeds go through HKDF-SHA256 with a context that names use, session and sites; so no
-key serves twice, and ChaCha20 and ChaCha20-Poly1305 may start from a zero nonce. A mask is key stream read as
-little-endian 64-bit words.
+key serves twice, and ChaCha20 and ChaCha20-Poly1305 may start from a zero nonce.
 """
 
 import hashlib
 import secrets
 from typing import NamedTuple
 
-import numpy as np
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from numpy.typing import NDArray
 
 from shared.errors.federation import SecureSumRefused
 from shared.ids import SiteId
 
-Words = NDArray[np.uint64]  # a vector modulo 2^64
 KEY_BYTES = 32
-_BLOCK = 32768  # words
-_ZEROS = memoryview(bytes(8 * _BLOCK))
 
 
 class Channel(NamedTuple):
@@ -65,17 +57,6 @@ def pair_key(private: bytes, public: bytes, session: str, sites: tuple[SiteId, S
 def self_key(seed: bytes, session: str, site: SiteId) -> bytes:
     """The key of a site's own mask."""
     return _derive(seed, "self", session, site)
-
-
-def add_mask(words: Words, key: bytes, *, subtract: bool = False) -> None:
-    """Add to `words`, in place and modulo 2^64, the mask of that key, or subtract it.
-
-    In blocks that stay in the processor's cache: a vector of 25 million words has 200 MB, and so has each mask.
-    """
-    stream, change = Cipher(ChaCha20(key, bytes(16)), mode=None).encryptor(), np.subtract if subtract else np.add
-    for start in range(0, len(words), _BLOCK):
-        block = words[start : start + _BLOCK]
-        change(block, np.frombuffer(stream.update(_ZEROS[: block.nbytes]), dtype="<u8"), out=block)
 
 
 def seal_parcel(channel: Channel, route: tuple[SiteId, SiteId], context: bytes, plain: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""What travels in a secure-sum session: canonical JSON, and raw little-endian words for the vectors.
+"""What travels in a secure-sum session as canonical JSON; vectors are beside it, in `vectors`.
 
 Everything signed carries a `format` and the plan's digest, so that no signature or message of one session fits
 another. Sites stand in the plan's roster in ascending order of SITEID; a site's place there, from 1, is where its
@@ -7,15 +7,13 @@ Shamir shares lie.
 
 import hashlib
 from collections.abc import Iterable
-from typing import Annotated, Literal, NamedTuple, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
-import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
 from shared.crypto.signing import SigningKey, VerifyKey
 from shared.errors.federation import SecureSumRefused
 from shared.federation.secure_sum import masks
-from shared.federation.secure_sum.masks import Words
 from shared.frozen import Frozen
 from shared.ids import Sha256, SiteId
 from shared.manifest import canonical_json
@@ -260,31 +258,3 @@ def parse(payload: bytes, kind: type[Message], stage: str) -> Message:
         return kind.model_validate_json(payload)
     except ValidationError as error:
         raise SecureSumRefused(problem=f"a message of stage {stage} is damaged or of another kind") from error
-
-
-class Masked(NamedTuple):
-    """A site's masked vector, and the places of the sharers whose share for it is not what they committed to."""
-
-    words: Words
-    accused: tuple[SiteId, ...]
-
-
-def pack_masked(plan: SumPlan, masked: Masked) -> bytes:
-    """Answer of `mask`: 16 bytes of session, a bit for each place of the roster (1: accused), then the words."""
-    bits = sum(1 << plan.place_of(site) for site in masked.accused)
-    head = bytes.fromhex(plan.session) + bits.to_bytes(_head_bytes(plan) - 16, "little")
-    return head + masked.words.astype("<u8", copy=False).tobytes()
-
-
-def unpack_masked(payload: bytes, plan: SumPlan) -> Masked:
-    """What `pack_masked` made; raises `SecureSumRefused` on another session or length."""
-    head = _head_bytes(plan)
-    if payload[:16] != bytes.fromhex(plan.session) or len(payload) != head + 8 * plan.length:
-        raise SecureSumRefused(problem="a masked vector is of another session or length")
-    bits = int.from_bytes(payload[16:head], "little")
-    words = np.frombuffer(payload, dtype="<u8", offset=head).astype(np.uint64, copy=False)
-    return Masked(words, tuple(site for site in plan.sites if bits >> plan.place_of(site) & 1))
-
-
-def _head_bytes(plan: SumPlan) -> int:
-    return 16 + 8 * (len(plan.roster) // 64 + 1)  # whole words, so that the whole answer is an array of them

@@ -16,8 +16,7 @@ from shared.crypto.signing import SigningKey
 from shared.errors.base import RicordError
 from shared.errors.federation import SecureSumRefused, TooFewSites, WrongShares
 from shared.federation.exchange import Exchange
-from shared.federation.secure_sum import masks, shamir
-from shared.federation.secure_sum.masks import Words
+from shared.federation.secure_sum import masks, shamir, vectors
 from shared.federation.secure_sum.messages import (
     STAGES,
     Parcels,
@@ -32,10 +31,10 @@ from shared.federation.secure_sum.messages import (
     UnmaskRequest,
     parse,
     survivors_bytes,
-    unpack_masked,
     view_of,
 )
 from shared.federation.secure_sum.policy import MINIMUM
+from shared.federation.secure_sum.vectors import Words
 from shared.ids import SiteId
 
 Requests = dict[SiteId, bytes]
@@ -175,7 +174,7 @@ class SumServer:
 
         Raises `WrongShares` for a sharer whose shares too few sites hold: its masks could not be removed.
         """
-        masked = self._accept(answers, lambda _, payload: unpack_masked(payload, self._plan), self._digests)
+        masked = self._accept(answers, lambda _, payload: vectors.unpack_masked(payload, self._plan), self._digests)
         self._accused = {site: {peer for peer in masked if site in masked[peer].accused} for site in self._digests}
         for site, accusers in self._accused.items():
             if accusers:
@@ -228,7 +227,7 @@ class SumServer:
             seed = self._rebuilt(site, {peer: part.seeds[site] for peer, part in parts.items() if site in part.seeds})
             if masks.commitment(seed, self._plan.session, site) != self._adverts[site].advert.commitment:
                 raise self._inconsistent(site)
-            masks.add_mask(self._total, masks.self_key(seed, self._plan.session, site), subtract=True)
+            vectors.add_mask(self._total, masks.self_key(seed, self._plan.session, site), subtract=True)
         for site in dropped:
             key = self._rebuilt(site, {peer: part.keys[site] for peer, part in parts.items() if site in part.keys})
             if masks.public_of(key).hex() != self._adverts[site].advert.mask:
@@ -241,7 +240,7 @@ class SumServer:
         for site in self._survivors:
             public = bytes.fromhex(self._adverts[site].advert.mask)
             pair = masks.pair_key(key, public, self._plan.session, (site, dropped))
-            masks.add_mask(self._total, pair, subtract=site < dropped)
+            vectors.add_mask(self._total, pair, subtract=site < dropped)
 
     def _rebuilt(self, site: SiteId, shares: Mapping[SiteId, str]) -> bytes:
         """The secret of `site`, from shares that are what it committed to."""

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.federation.grid import Answer
-from coordinator.federation.results import training_result
+from coordinator.federation.reported import training_result
 from shared.federation.records import AUC, EXAMPLES, FIGURES, LOSS
 from shared.ids import SiteId
 

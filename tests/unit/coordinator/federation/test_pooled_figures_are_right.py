@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from coordinator.federation.figures import Interval as Ends
 from coordinator.federation.figures import groups, pooled_figures, threshold_of
+from coordinator.federation.results import Interval as Ends
 from coordinator.federation.results import RoundResult, SiteTest, best_round, worst_site
 from shared.federation.averaging import BINS, Counts, histogram
 from shared.ids import SiteId

@@ -12,8 +12,9 @@ from coordinator.cohort.pooling import released_counts
 from coordinator.cohort.quantiles import numbers_of
 from coordinator.cohort.released import ReleasedCell, ReleasedTable
 from coordinator.cohort.releases import Release
-from coordinator.federation.figures import Interval, pooled_figures
+from coordinator.federation.figures import pooled_figures
 from coordinator.federation.results import (
+    Interval,
     KeptModel,
     ModelTest,
     Refusal,

@@ -12,9 +12,9 @@ from shared.errors.base import RicordError
 from shared.errors.federation import RunRefused, SecureSumRefused, TooFewSites
 from shared.errors.trust import SignatureInvalid
 from shared.federation.secure_sum.client import _State
-from shared.federation.secure_sum.masks import Words
-from shared.federation.secure_sum.messages import Peer, SignedPlan, SumPlan, unpack_masked
+from shared.federation.secure_sum.messages import Peer, SignedPlan, SumPlan
 from shared.federation.secure_sum.server import SumServer, secure_sum
+from shared.federation.secure_sum.vectors import Words, unpack_masked
 from shared.ids import SiteId
 from shared.manifest import canonical_json
 from tests.factories.summing import Approving, Federation, federation, sites

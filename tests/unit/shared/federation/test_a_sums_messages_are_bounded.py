@@ -9,19 +9,9 @@ from pydantic import ValidationError
 from shared.crypto.signing import SigningKey
 from shared.errors.federation import RunRefused, SecureSumRefused, TooFewSites
 from shared.errors.trust import SignatureInvalid
-from shared.federation.secure_sum import masks
-from shared.federation.secure_sum.messages import (
-    Advert,
-    Answered,
-    Masked,
-    Peer,
-    ShareDigests,
-    SumPlan,
-    Unmasking,
-    pack_masked,
-    unpack_masked,
-)
+from shared.federation.secure_sum.messages import Advert, Answered, Peer, ShareDigests, SumPlan, Unmasking
 from shared.federation.secure_sum.policy import MINIMUM, SumPolicy, default_threshold, refuse_near_repeat
+from shared.federation.secure_sum.vectors import Masked, add_mask, pack_masked, unpack_masked
 from shared.ids import Sha256, SiteId
 from tests.factories.summing import federation, sites
 
@@ -191,8 +181,8 @@ def test_a_mask_is_its_key_stream_in_words() -> None:
     stream = bytes.fromhex("76b8e0ada0f13d90405d6ae55386bd28bdd219b8a08ded1aa836efcc8b770dc7")
     expected = [int.from_bytes(stream[at : at + 8], "little") for at in range(0, 32, 8)]
     words = np.full(4, 2**64 - 1, dtype=np.uint64)
-    masks.add_mask(words, bytes(32))
+    add_mask(words, bytes(32))
     assert words.tolist() == [word - 1 for word in expected]
-    masks.add_mask(words, bytes(32), subtract=True)
-    masks.add_mask(words, bytes(32), subtract=True)
+    add_mask(words, bytes(32), subtract=True)
+    add_mask(words, bytes(32), subtract=True)
     assert words.tolist() == [2**64 - 1 - word for word in expected]

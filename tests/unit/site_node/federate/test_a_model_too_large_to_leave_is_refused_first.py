@@ -14,7 +14,8 @@ from shared.errors.federation import RunRefused
 from shared.federation.averaging import SUBJECT, inputs_of
 from shared.federation.models.registry import build_model, get_state, state_length
 from shared.federation.plan import Member, Plan, PlanRequest, complete_plan
-from shared.federation.secure_sum.messages import Masked, Peer, SumPlan, pack_masked
+from shared.federation.secure_sum.messages import Peer, SumPlan
+from shared.federation.secure_sum.vectors import Masked, pack_masked
 from shared.federation.task import TrainingTask
 from shared.ids import Sha256, SiteId
 from site_node.federate.client_app import check_answer, train_round
