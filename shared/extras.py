@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from shared.errors.settings import ExtraMissing
 
 DISTRIBUTION = "ricord-federation"
-ENGINE = ("flwr", "torch", "starlette", "uvicorn")  # packages that only the extra `federation` installs
+ENGINE = ("flwr", "torch", "starlette", "uvicorn")  # packages that the extra `federation` installs
 _OTHER_NAMES = {"PIL": "pillow"}  # of a distribution that is not called as its package
 
 

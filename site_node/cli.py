@@ -41,6 +41,7 @@ app = make_app(
             "withdraw",
             "federate",
             "run",
+            "console",
             "witness",
             "status",
             "doctor",
@@ -76,7 +77,7 @@ def main_options(
 
 def main() -> None:
     """Entry point of `ricord-site`."""
-    run_app(app, "ricord-site", extras=("site", "federation", "simulation", "monitoring"))
+    run_app(app, "ricord-site", extras=("site", "federation", "simulation", "monitoring", "console"))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ FILES = (
     "compose/systemd",
 )
 PROGRAMS = {
-    "ricord-site": "site,monitoring",
+    "ricord-site": "site,console,monitoring",
     "ricord-coordinator": "coordinator,curation,monitoring",
 }  # and their extras
 _OFFLINE = ("unshare", "--net")

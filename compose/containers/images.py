@@ -11,7 +11,7 @@ from compose.containers.machine import BASE, BUILD, ROOT, StepFailed, call, imag
 from compose.demo.progress import Steps
 
 WHEELS = BUILD / "wheels"
-EXTRAS = "site,monitoring,otlp,coordinator,s3,curation,federation,models,privacy"
+EXTRAS = "site,console,monitoring,otlp,coordinator,s3,curation,federation,models,privacy"
 OURS = {"site": "site", "site-training": "site", "coordinator": "coordinator", "curator": "curator"}  # by Containerfile
 STAND_INS = ("postgres", "orthanc")
 LARGEST_SITE = 450 * 10**6  # bytes over the base

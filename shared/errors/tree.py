@@ -2,6 +2,7 @@
 
 from shared.errors import (
     agreements,
+    console,
     federation,
     inputs,
     protocol,
@@ -15,6 +16,7 @@ from shared.errors.base import InternalError, RicordError, code_of
 
 THEMES = (
     agreements,
+    console,
     federation,
     inputs,
     protocol,

@@ -50,8 +50,9 @@ def _members(home: SiteHome, copy: Path) -> Iterator[Member]:
     Ledger(home.ledger).close()  # it has this release's schema then
     copy_sqlite(home.ledger, copy)
     yield Member(_LEDGER, copy)
-    ledgers = {entry.name for entry in home.folder.iterdir() if entry.name.startswith(_LEDGER)}
-    for path in plain_files(home.folder, without=BY_COPY | _PASSING | ledgers):
+    apart = (_LEDGER, home.console.name)  # the console's people are invited anew: a backup knows of none removed since
+    databases = {entry.name for entry in home.folder.iterdir() if entry.name.startswith(apart)}
+    for path in plain_files(home.folder, without=BY_COPY | _PASSING | databases):
         yield Member(path.relative_to(home.folder).as_posix(), path)
 
 

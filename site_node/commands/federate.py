@@ -1,6 +1,5 @@
 """`federate`: federated statistics and training, what is decided on them, and what was answered."""
 
-from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Annotated
 
@@ -8,20 +7,18 @@ import typer
 
 from shared.counts import counted
 from shared.errors.agreements import AgreementModeNotAllowed
-from shared.errors.federation import PlanInvalid
-from shared.errors.inputs import InvalidArgument, NotFound
+from shared.errors.inputs import NotFound
 from shared.errors.trust import NotEnrolled
 from shared.extras import ENGINE, require_extra
-from shared.federation.plan import Plan
-from shared.federation.privacy import DELTA, cost_of, epsilon_of
 from shared.references import named
 from shared.terminal import make_app, print_json, print_line, print_table
 from site_node.commands.options import Json, Person, home_of, node_of
+from site_node.federate.person import cost_in_words, one_line
 from site_node.federate.plan_words import plan_in, summary, words_of
-from site_node.federate.policy import POLICY_FILE, SitePolicy, load_policy
+from site_node.federate.policy import POLICY_FILE, load_policy
 from site_node.federate.questions import standing_of
 from site_node.home.ledger import Ledger
-from site_node.home.plans import KeptPlan, PlanState, Spent
+from site_node.home.plans import KeptPlan, PlanState
 from site_node.node.federation import answer_messages
 from site_node.node.open import membership_of
 from site_node.node.service import until_signal
@@ -40,7 +37,6 @@ federate = make_app(
 
 Run = Annotated[str, typer.Argument(help="The run's name as `federate pending` shows it, or a beginning of it.")]
 Why = Annotated[str, typer.Option("--reason", help="Why; it is kept in the home's audit.")]
-_LONGEST_REASON = 200  # characters that travel
 
 
 @federate.callback(invoke_without_command=True, no_args_is_help=False)
@@ -97,7 +93,7 @@ def show(context: typer.Context, run: Run, as_json: Json = False) -> None:
     asked = plan_in(plan.document)
     words = [
         *words_of(asked),
-        *_epsilon(asked, policy, spent),
+        *cost_in_words(asked, policy, spent),
         ("Decided", plan.state + (f": {plan.reason}" if plan.reason else "")),
     ]
     if as_json:
@@ -146,7 +142,7 @@ def stop(
     """
     with node_of(context, writing=False) as node:
         act = node.ledger.plans.allow if allow else node.ledger.plans.stop
-        act(person, _one_line(reason))
+        act(person, one_line(reason))
     print_line("Federated messages are answered again." if allow else "No federated message is answered from now on.")
 
 
@@ -195,23 +191,8 @@ def history(context: typer.Context, as_json: Json = False) -> None:
     print_table(f"{counted(len(runs), 'run', 'was')} answered", ["Run", "What", "When", "Answers that left"], rows)
 
 
-def _epsilon(plan: Plan, policy: SitePolicy, spent: Sequence[Spent]) -> Iterator[tuple[str, str]]:
-    """What a private plan would cost of its label's budget, in words."""
-    cost = cost_of(plan)
-    if cost is None:
-        return
-    before = [each.charge for each in spent if each.label == cost.label and each.run != plan.run]
-    try:
-        alone, together = epsilon_of([cost.whole]), epsilon_of([*before, cost.whole])
-    except PlanInvalid as error:
-        yield ("Epsilon", f"cannot be worked out: {error.fields['problem']}")
-        return
-    spent_here = f"{together:.2f} with what other plans on {cost.label} spent here, of {policy.epsilon:g}"
-    yield ("Epsilon", f"{alone:.2f} at a delta of {DELTA:g}; {spent_here}")
-
-
 def _decide(context: typer.Context, run: str, state: PlanState, person: str, reason: str) -> None:
-    why = _one_line(reason)
+    why = one_line(reason)
     with node_of(context, writing=False) as node:
         plan = _plan(node.ledger, run)
         node.ledger.plans.decide(plan.run, state, actor=person, reason=why)
@@ -220,14 +201,6 @@ def _decide(context: typer.Context, run: str, state: PlanState, person: str, rea
 
 def _time(at: datetime) -> str:
     return f"{at.astimezone():%Y-%m-%d %H:%M}"
-
-
-def _one_line(reason: str) -> str:
-    """A reason as one line, which may travel; raises `InvalidArgument`."""
-    text = " ".join(reason.split())
-    if not text or not text.isprintable() or len(text) > _LONGEST_REASON:
-        raise InvalidArgument(name="--reason", problem=f"give one line of 1 to {_LONGEST_REASON} characters")
-    return text
 
 
 def _plan(ledger: Ledger, reference: str) -> KeptPlan:

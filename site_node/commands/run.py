@@ -1,5 +1,7 @@
 """`run`: run the node as a service, or everything once."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -7,7 +9,9 @@ import typer
 from shared.monitoring.otlp import exporting
 from shared.terminal import print_json, print_line
 from site_node.commands.advance import show_pass, warn_without_pixel_check
+from site_node.commands.console import served
 from site_node.commands.options import Json, PersonIfAny, checked_name, node_of
+from site_node.node.open import Node
 from site_node.node.service import run_once, serve, until_signal
 from site_node.review.retry import retry as retry_study
 
@@ -44,7 +48,12 @@ def run(
         else:
             print_line("The node that is running goes on with it.")
         return
-    with node_of(context) as node, exporting(node.settings.otlp, "ricord-site"), until_signal() as stop:
+    with (
+        node_of(context) as node,
+        exporting(node.settings.otlp, "ricord-site"),
+        until_signal() as stop,
+        _with_console(node, once=once),
+    ):
         warn_without_pixel_check(pixel_check=node.settings.pixel_check)
         if not once:
             serve(node, stop, federation=federation, ready=lambda: print_line("ready"))
@@ -53,6 +62,16 @@ def run(
     show_pass(completed, as_json=as_json)
     if completed.progress.blocked is not None:
         raise typer.Exit(completed.progress.blocked.exit_code)
+
+
+@contextmanager
+def _with_console(node: Node, *, once: bool) -> Iterator[None]:
+    """Serve the pages while the node runs, where its settings say so."""
+    if once or node.settings.console is None:
+        yield
+        return
+    with served(node.home, node.settings.console):
+        yield
 
 
 def _is_left_to_node(context: typer.Context, references: list[str], person: str) -> bool:

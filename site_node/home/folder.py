@@ -66,6 +66,11 @@ class SiteHome:
         return self.folder / "ledger.sqlite"
 
     @property
+    def console(self) -> Path:
+        """The people of the console: names, roles and digests."""
+        return self.folder / "console.sqlite"
+
+    @property
     def spool(self) -> Path:
         """Originals under opaque names: PHI."""
         return self.folder / "spool"

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import TypeAdapter
 
@@ -44,6 +44,7 @@ _PUT_INSTANCE = (
 OTHER_BYTES, ARRIVED_LATE, NOT_CHOSEN, REJECTED = "other-bytes", "arrived-late", "not-chosen", "rejected-in-review"
 _HELD_APART = (OTHER_BYTES, ARRIVED_LATE, NOT_CHOSEN)  # an instance held for one of these stays out of its study
 _REASONS = TypeAdapter(tuple[Reason, ...])
+Order = Literal["key", "changed_at, key", "audit_number desc"]
 
 
 class State(StrEnum):
@@ -262,12 +263,11 @@ class Ledger:
         """Whether the study was ever entered."""
         return self._db.execute("select 1 from studies where key = ?", (key,)).fetchone() is not None
 
-    def studies(self, *states: State) -> tuple[StudyEntry, ...]:
+    def studies(self, *states: State, order: Order = "key", skip: int = 0, most: int = -1) -> tuple[StudyEntry, ...]:
         """All studies, or those in one of `states`, ordered by key, which does not follow the order of arrival."""
-        marks = ",".join("?" * len(states))
-        where = f" where state in ({marks})" if states else ""
-        rows = self._db.execute(f"select * from studies{where} order by key", states)  # noqa: S608 -- question marks only
-        return tuple(_entry(row) for row in rows)
+        where = f" where state in ({','.join('?' * len(states))})" if states else ""
+        query = f"select * from studies{where} order by {order} limit ? offset ?"  # noqa: S608 -- marks, and our words
+        return tuple(_entry(row) for row in self._db.execute(query, (*states, most, skip)))
 
     def has_changed(self, since: datetime) -> bool:
         """Whether a study was entered, decided on or moved after `since`."""
@@ -356,10 +356,10 @@ class Ledger:
         """The names of the clinical sheets in use, the latest first, each with the number of its last import."""
         return dict(self._db.execute("select name, event from sheets order by event desc").fetchall())
 
-    def events(self) -> tuple[Event, ...]:
-        """All decisions, the oldest first."""
-        rows = self._db.execute("select * from events order by number")
-        return tuple(Event.model_validate(dict(row), strict=False) for row in rows)
+    def events(self, *, latest: bool = False, skip: int = 0, most: int = -1) -> tuple[Event, ...]:
+        """All decisions, the oldest first, or the `latest`."""
+        query = f"select * from events order by number {'desc' if latest else ''} limit ? offset ?"  # noqa: S608 -- ours
+        return tuple(Event.model_validate(dict(row), strict=False) for row in self._db.execute(query, (most, skip)))
 
     def instance_counts(self) -> dict[str, int]:
         """The number of instances by ending."""

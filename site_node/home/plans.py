@@ -13,6 +13,7 @@ from typing import NamedTuple
 from pydantic import Field
 
 from shared.counts import counted
+from shared.errors.console import ChangedMeanwhile
 from shared.errors.inputs import NotFound
 from shared.federation.privacy import Charge
 from shared.frozen import Frozen
@@ -139,9 +140,15 @@ class Plans:
                 action = "federate-pending" if state is PlanState.PENDING else "federate-policy"
                 self._audit(PROGRAM, action, NO_STUDY, f"{run}: {about}")
 
-    def decide(self, run: RunId, state: PlanState, *, actor: str, reason: str) -> None:
-        """Let a person decide on a plan, anew perhaps; raises `NotFound`."""
+    def decide(self, run: RunId, state: PlanState, *, actor: str, reason: str, seen: PlanState | None = None) -> None:
+        """Let a person decide on a plan, anew perhaps; raises `NotFound`.
+
+        Raises `ChangedMeanwhile` where it is not in the state in which that person has `seen` it.
+        """
         with transaction(self._db):
+            held = self._db.execute("select state from plans where run = ?", (run,)).fetchone()
+            if held is not None and seen is not None and held[0] != seen:
+                raise ChangedMeanwhile
             changed = self._db.execute("update plans set state = ?, reason = ? where run = ?", (state, reason, run))
             if not changed.rowcount:
                 raise NotFound(kind="plan of the run", name=run)

@@ -123,6 +123,11 @@ class Requests:
         """Every request, in the order in which they were made."""
         return tuple(map(_entry, self._db.execute("select * from requests order by made_at, id")))
 
+    def latest(self, *, skip: int, most: int) -> tuple[RequestEntry, ...]:
+        """A part of the requests, those that changed last first."""
+        query = "select * from requests order by changed_at desc, id limit ? offset ?"
+        return tuple(map(_entry, self._db.execute(query, (most, skip))))
+
     def lists(self) -> dict[str, ListEntry]:
         """Every list of requests, by its name."""
         rows = self._db.execute(

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from shared.frozen import Frozen
 from shared.ids import Sha256, Uid
@@ -63,8 +63,13 @@ class Submissions:
 
     def all(self) -> tuple[CentreState, ...]:
         """Every one, in the order of the last changes."""
-        rows = self._db.execute("select * from submissions order by changed")
-        return tuple(
-            CentreState.model_validate({**dict(row), "reasons": tuple(json.loads(row["reasons"]))}, strict=False)
-            for row in rows
-        )
+        return tuple(map(_state, self._db.execute("select * from submissions order by changed")))
+
+    def of_studies(self, studies: Sequence[Uid]) -> dict[Uid, CentreState]:
+        """Where the last submission of each of some studies stands."""
+        wanted = "select * from submissions where study in (select value from json_each(?)) order by changed"
+        return {state.study: state for state in map(_state, self._db.execute(wanted, (json.dumps(studies),)))}
+
+
+def _state(row: sqlite3.Row) -> CentreState:
+    return CentreState.model_validate({**dict(row), "reasons": tuple(json.loads(row["reasons"]))}, strict=False)

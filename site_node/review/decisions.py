@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from shared.errors.console import ChangedMeanwhile
 from shared.errors.inputs import InvalidArgument, NotInQuarantine
 from shared.frozen import Frozen
 from shared.ids import StudyKey
@@ -45,9 +46,10 @@ class ReviewCase(Frozen):
     versions: tuple[ImageVersions, ...] = ()  # images of which several files came that differ
 
 
-def list_waiting(home: SiteHome, ledger: Ledger) -> tuple[QuarantinedStudy, ...]:
-    """Every study in quarantine."""
-    return tuple(_item(home, entry) for entry in ledger.studies(State.QUARANTINED))
+def list_waiting(home: SiteHome, ledger: Ledger, *, skip: int = 0, most: int = -1) -> tuple[QuarantinedStudy, ...]:
+    """Every study in quarantine, or a part of them, those that wait longest first."""
+    entries = ledger.studies(State.QUARANTINED, order="changed_at, key", skip=skip, most=most)
+    return tuple(_item(home, entry) for entry in entries)
 
 
 def list_with_versions(ledger: Ledger) -> tuple[StudyKey, ...]:
@@ -70,13 +72,15 @@ def show(home: SiteHome, ledger: Ledger, reference: str) -> ReviewCase:
     )
 
 
-def release(home: SiteHome, ledger: Ledger, reference: str, *, actor: str, reason: str) -> StudyKey:
+def release(
+    home: SiteHome, ledger: Ledger, reference: str, *, actor: str, reason: str, seen: datetime | None = None
+) -> StudyKey:
     """Send a study on: the reasons it was held for are lifted, and it goes through every stage again.
 
     What no person can lift, such as a missing PatientID, is refused with `InvalidArgument`; so is an empty `reason`.
     """
     with home.changing(), ledger.changing():
-        entry = _in_quarantine(ledger, reference)
+        entry = _in_quarantine(ledger, reference, seen=seen)
         study = Records(home).find(entry.key, Received)
         if study is None or study.identity is None:
             problem = "the study has no patient, or two; reject it, correct it at the source, then receive it again"
@@ -88,7 +92,14 @@ def release(home: SiteHome, ledger: Ledger, reference: str, *, actor: str, reaso
 
 
 def blank(
-    home: SiteHome, ledger: Ledger, reference: str, *, actor: str, reason: str, boxes: Sequence[str] = ()
+    home: SiteHome,
+    ledger: Ledger,
+    reference: str,
+    *,
+    actor: str,
+    reason: str,
+    boxes: Sequence[str] = (),
+    seen: datetime | None = None,
 ) -> tuple[StudyKey, Blanking]:
     """Have boxes blanked at the next run: those named, or all detected ones; boxes blanked before stay blanked.
 
@@ -97,7 +108,7 @@ def blank(
     `reason` is empty.
     """
     with home.changing(), ledger.changing():
-        entry = _in_quarantine(ledger, reference)
+        entry = _in_quarantine(ledger, reference, seen=seen)
         if BLANKING_ANSWERS.isdisjoint(why.code for why in entry.reasons):
             raise InvalidArgument(name="study", problem="no text was found in its pixels, so there is nothing to blank")
         blanking = blanking_of(home.quarantine / entry.key, boxes)
@@ -129,10 +140,12 @@ def choose(
     return entry.key, chosen.name
 
 
-def reject(home: SiteHome, ledger: Ledger, reference: str, *, actor: str, reason: str) -> StudyKey:
+def reject(
+    home: SiteHome, ledger: Ledger, reference: str, *, actor: str, reason: str, seen: datetime | None = None
+) -> StudyKey:
     """Leave a study out for good, also one that waits for `run --retry`; an empty `reason` raises `InvalidArgument`."""
     with home.changing(), ledger.changing():
-        entry = _in_quarantine(ledger, reference, or_passed_over=True)
+        entry = _in_quarantine(ledger, reference, or_passed_over=True, seen=seen)
         ledger.audit(actor, "reject", entry.key, _one_line(reason))
         ledger.advance(entry.key, State.EXCLUDED, reasons=(REJECTED, *entry.reasons))
     return entry.key
@@ -156,21 +169,30 @@ def _pictures(home: SiteHome, key: StudyKey) -> tuple[str, ...]:
 
 
 def _in_quarantine(
-    ledger: Ledger, reference: str, *, or_versions: bool = False, or_passed_over: bool = False
+    ledger: Ledger,
+    reference: str,
+    *,
+    or_versions: bool = False,
+    or_passed_over: bool = False,
+    seen: datetime | None = None,
 ) -> StudyEntry:
     """The one study in quarantine that `reference` names.
 
     Raises what `study_named` raises, and `NotInQuarantine` for a study that is elsewhere, as after an earlier decision.
     With `or_versions` also a study that goes on without images of which several versions are in quarantine, with
-    `or_passed_over` one that an error refused after it was validated.
+    `or_passed_over` one that an error refused after it was validated. Raises `ChangedMeanwhile` where it is not as it
+    was when it last changed, `seen` by who decides.
     """
-    entry = study_named(ledger.studies(), reference)
+    is_whole = StudyKey.pattern.fullmatch(reference) and ledger.has_study(StudyKey(reference))
+    entry = ledger.study(StudyKey(reference)) if is_whole else study_named(ledger.studies(), reference)
     if not (
         entry.state is State.QUARANTINED
         or (or_passed_over and entry.is_passed_over)
         or (or_versions and ledger.names(entry.key, OTHER_BYTES))
     ):
         raise NotInQuarantine(study=entry.key, state=entry.state.value)
+    if seen is not None and entry.changed_at != seen:
+        raise ChangedMeanwhile
     return entry
 
 

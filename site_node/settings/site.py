@@ -11,6 +11,7 @@ from shared.errors.inputs import InvalidArgument
 from shared.frozen import Frozen
 from shared.monitoring.settings import MonitorSettings, OtlpSettings
 from shared.settings import load_settings
+from shared.web.settings import ConsoleSettings
 from site_node.settings.dicomweb import DicomwebSettings
 from site_node.settings.dimse import PacsSettings, ScpSettings, SendSettings
 from site_node.settings.submit import SubmitSettings
@@ -41,6 +42,7 @@ class SiteSettings(Frozen):
     submit: SubmitSettings = SubmitSettings()
     monitor: MonitorSettings | None = None
     otlp: OtlpSettings | None = None
+    console: ConsoleSettings | None = None
 
     @property
     def asks_a_pacs(self) -> bool:
@@ -90,6 +92,13 @@ workers = 0                  # processes that work on studies side by side; 0: o
 
 # [otlp]                     # remove the signs to send the log's codes and counts to a collector, too; extra `otlp`
 # endpoint = "http://127.0.0.1:4318"   # OTLP over HTTP; http:// is for a collector on this machine only
+
+# [console]                  # remove the signs to let `ricord-site run` show its pages to people; extra `console`
+# port = 8420
+# host = "127.0.0.1"         # another address only with names and TLS: passphrases and images go over it
+# names = ["ricord.hospital.example"]
+# certificate = "keys/console.pem"
+# key = "keys/console.key"
 
 # [scp]                      # remove the signs to let a PACS or a modality push images to `ricord-site run`
 # port = 11112

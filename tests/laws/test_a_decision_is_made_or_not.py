@@ -21,7 +21,7 @@ from site_node.study import Reason, Severity
 from tests.factories.pipeline import enter, key_of, make_home, make_study
 
 KEY = key_of("burned")
-WHO = {"actor": "A. Miller", "reason": "seen"}
+WHO: dict[str, Any] = {"actor": "A. Miller", "reason": "seen"}
 HELD = tuple(
     Reason(code=code, message="A sentence.", severity=Severity.REVIEW)
     for code in (BURNED_IN_TEXT, "clinical-row-missing")

@@ -29,6 +29,7 @@ def modules(*folders: str) -> list[str]:
         # A curator's every import counts, one in a function too: none of its work is another extra's.
         ("coordinator,curation", [*modules("coordinator/curation"), "coordinator.commands.curate"], True),
         ("research", modules("coordinator/research"), True),
+        ("console", modules("shared/web"), True),
         ("coordinator", ["coordinator.cli", *modules("coordinator/commands")], False),
         ("site", ["site_node.cli", *modules("site_node/commands")], False),
     ],

@@ -29,6 +29,8 @@ ELSEWHERE = {
     "shared/proto/generate.py:_write": "a developer's tool, which writes into the checkout",
     "shared/protocol/build_iod.py:main": "a developer's tool, which writes into the checkout",
     "shared/protocol/build_profiles.py:main": "a developer's tool, which writes into the checkout",
+    "shared/web/renew_assets.py:copy": "a developer's tool, which writes into the checkout",
+    "shared/web/renew_assets.py:main": "a developer's tool, which writes into the checkout",
     "shared/monitoring/pulse.py:beat": "an empty file, whose time alone is read",
     "shared/terminal.py:run_app": "/dev/null in place of a standard output that nobody reads",
     "coordinator/research/simulated_run.py:main": "the pipe to the program that asks",

@@ -1,0 +1,87 @@
+"""Agreement: its text, terms and fingerprints, where it stands, and its signature by a typed name."""
+
+import hashlib
+
+from shared.agreement import short_digest
+from shared.agreement_page import terms_page
+from shared.crypto.keys import load_signing
+from shared.errors.console import ChangedMeanwhile
+from shared.errors.inputs import InvalidArgument
+from shared.manifest import canonical_json
+from shared.web.console import Page
+from shared.web.visit import Answer, Redirect, Shown, Visit
+from site_node.home.folder import SiteHome
+from site_node.membership.agreement import sign_agreement
+from site_node.membership.amendment import read_amendment, sign_amendment
+from site_node.membership.invitation import ReadAgreement, read_agreement
+from site_node.membership.record import IdentityFiles, Membership
+from site_node.membership.step import step_of
+from site_node.node.open import membership_of
+
+_MOST_TOKEN = 20_000  # characters
+
+
+class AgreementPages:
+    """Where it stands, what is offered, and the signature."""
+
+    def __init__(self, home: SiteHome) -> None:
+        self._home = home
+
+    def pages(self) -> tuple[Page, ...]:
+        """What is answered."""
+        return (
+            Page("GET", "/agreement", self._page),
+            Page("POST", "/agreement/read", self._read),
+            Page("POST", "/agreement/sign", self._sign),
+        )
+
+    def _page(self, visit: Visit) -> Answer:
+        del visit
+        return Shown("agreement.html", self._values(None, ""))
+
+    def _read(self, visit: Visit) -> Answer:
+        token = visit.form.optional("token", most=_MOST_TOKEN)
+        offered = read_agreement(self._home, token) if token else read_amendment(self._home)
+        return Shown("agreement.html", self._values(offered, token))
+
+    def _values(self, offered: ReadAgreement | None, token: str) -> dict[str, object]:
+        self._home.load()
+        membership = membership_of(self._home)
+        terms = offered.terms if offered else membership.terms if membership else None
+        own = load_signing(self._home.signing_key).public.fingerprint
+        return {
+            "step": step_of(self._home),
+            "membership": membership,
+            "offered": offered,
+            "text": offered.text if offered else _text_in_force(self._home, membership),
+            "terms": terms,
+            "page": terms_page(terms) if terms else "",
+            "recipient": short_digest(terms.curator.recipient) if terms else "",
+            "own": own,
+            "token": token,
+            "seen": hashlib.sha256(canonical_json(offered.terms)).hexdigest() if offered else "",
+        }
+
+    def _sign(self, visit: Visit) -> Answer:
+        """Sign what was shown, if the name that was typed is that of who is signed in."""
+        if " ".join(visit.form.text("name").split()) != visit.person.name:
+            raise InvalidArgument(name="The name", problem="sign with your own, as it stands above; nothing is signed")
+        draft = IdentityFiles(self._home).draft
+        if not draft.exists() or hashlib.sha256(draft.read_bytes()).hexdigest() != visit.form.text("seen"):
+            raise ChangedMeanwhile
+        signatory = f"{visit.person.name}, {visit.form.text('function', most=200)}"
+        token = visit.form.optional("token", most=_MOST_TOKEN)
+        if token:
+            sign_agreement(self._home, token, signatory=signatory)
+        else:
+            sign_amendment(self._home, signatory=signatory)
+        return Redirect("/agreement", "signed")
+
+
+def _text_in_force(home: SiteHome, membership: Membership | None) -> str:
+    """The text that was read here last, where it is that of the version in force."""
+    file = IdentityFiles(home).text
+    content = file.read_bytes() if membership and file.exists() else b""
+    if membership is None or hashlib.sha256(content).hexdigest() != membership.terms.text_sha256:
+        return ""
+    return content.decode()
