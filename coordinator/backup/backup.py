@@ -15,7 +15,6 @@ from shared.backup.archive import BackupFacts, Member, write_backup
 from shared.backup.database import copy_sqlite
 from shared.backup.restoring import plain_files
 from shared.crypto.keys import load_signing
-from shared.crypto.recipients import parse_recipient
 from shared.durable import unfinished_folder
 from shared.errors.inputs import InvalidArgument
 from shared.errors.settings import HomeBusy
@@ -35,7 +34,6 @@ def back_up(home: Home, file: Path, recipient: str) -> int:
     another backup is being made, `StoreOutdated`, what `write_backup`, `dump` and `copy_sqlite` raise.
     """
     settings = home.settings()
-    parse_recipient(recipient)
     _check_database(home, settings)
     store = open_unchanged(home.database(settings), password_file=settings.database_password_file)
     try:

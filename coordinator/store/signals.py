@@ -49,7 +49,7 @@ class FolderSignals:
                 except ConnectionRefusedError:
                     listener.unlink(missing_ok=True)
                 except OSError:  # full or just closed: its owner looks by itself from time to time
-                    continue
+                    pass
 
     @contextmanager
     def listening(self, heard: Heard) -> Iterator[None]:

@@ -10,7 +10,7 @@ import os
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Literal, NamedTuple, cast
@@ -90,12 +90,9 @@ def write_backup(file: Path, recipient: str, facts: BackupFacts, members: Iterab
         with tarfile.open(mode="w|", fileobj=cast("BinaryIO", sink), format=tarfile.PAX_FORMAT) as tar:
             _add_bytes(tar, _FACTS, canonical_json(facts))
             for member in members:
-                try:
-                    with member.source.open("rb") as source:
-                        sums.write(_line(_add(tar, member.name, source), member.name))
-                        count += 1
-                except FileNotFoundError:
-                    continue
+                with suppress(FileNotFoundError), member.source.open("rb") as source:
+                    sums.write(_line(_add(tar, member.name, source), member.name))
+                    count += 1
             sums.seek(0)
             _add(tar, _SUMS, sums)
         sink.finish()

@@ -28,6 +28,7 @@ OURS = ("site_node", "coordinator", "shared", "tests")
 NOT_LOADED = "the modules do not load"
 _MEMORY = 8 << 30  # bytes; a change may make a loop endless
 _SLOWER_TWINS = "[postgresql", "-bucket"  # such a law runs on SQLite and over a folder, too: no server in each fork
+_OF_EACH_DATABASE = "tests/unit/coordinator/store/"  # the store has code for PostgreSQL alone, so both twins run
 _EXAMPLES = 12  # of a property at most: what they let live, a unit test that states the law kills for less
 _SETTINGS_OF = "_hypothesis_internal_use_settings"
 _OPTIONS = [
@@ -76,7 +77,9 @@ class Reached:
         whole = dict[str, float]()
         for test in tests:
             whole[_file(test)] = whole.get(_file(test), 0.0) + self.seconds[test]
-        return sorted(tests, key=lambda test: (whole[_file(test)], _file(test), self.seconds[test], test))
+        return sorted(
+            tests, key=lambda test: (_is_twin(test), whole[_file(test)], _file(test), self.seconds[test], test)
+        )
 
 
 class _Timed:
@@ -88,7 +91,7 @@ class _Timed:
         self._coverage = coverage
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:] = [item for item in items if not any(twin in item.nodeid for twin in _SLOWER_TWINS)]
+        items[:] = [item for item in items if not _is_twin(item.nodeid) or item.nodeid.startswith(_OF_EACH_DATABASE)]
         _with_few_examples(items)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
@@ -261,6 +264,10 @@ def import_all(modules: Iterable[Path]) -> None:
     """Import modules before any test does, as if it had reached their constants."""
     for path in modules:
         importlib.import_module(".".join(path.relative_to(Path.cwd()).with_suffix("").parts))
+
+
+def _is_twin(test: str) -> bool:
+    return any(twin in test for twin in _SLOWER_TWINS)
 
 
 def _file(test: str) -> str:

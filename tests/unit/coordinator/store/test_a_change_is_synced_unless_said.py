@@ -24,3 +24,13 @@ class TestLaws:
                     assert connection.execute(text("SHOW synchronous_commit")).scalar() == ("on" if synced else "off")
             with store.read() as reading:
                 assert upload in reading.uploads(SITE_ID)
+
+    def test_what_says_nothing_is_synced_and_what_passes_is_not(self, store: SqlStore) -> None:
+        """Whatever else is asked of what passes: it is worth no wait for a disk."""
+        for asked, synced in (({"passing": True}, False), ({}, True), ({"passing": True, "synced": True}, False)):
+            with store.begin(**asked) as work:
+                connection = work._connection
+                if store.is_shared:
+                    assert connection.execute(text("SHOW synchronous_commit")).scalar() == ("on" if synced else "off")
+                else:
+                    assert connection.execute(text("PRAGMA synchronous")).scalar() == (2 if synced else 1)

@@ -1,12 +1,14 @@
 """Of all who share a store one holds a lock, until its block, its process or its session ends."""
 
+import re
 import subprocess
 import sys
 import threading
 import time
+from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, event, text
 
 from coordinator.store.locks import Locks
 from coordinator.store.sql import SqlStore, open_store
@@ -62,6 +64,22 @@ def test_a_kill_frees_it(store: SqlStore, url: str) -> None:
     while not is_free(store.locks) and time.monotonic() < latest:
         time.sleep(0.05)
     assert is_free(store.locks)
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_a_lost_host_holds_a_lock_for_half_a_minute_at_most(store: SqlStore, url: str) -> None:
+    """The server is asked to look after so many idle seconds, and then so often, whether it still answers."""
+    del url
+    said = dict[str, int]()
+
+    @event.listens_for(store._engine, "before_cursor_execute")
+    def note(*arguments: Any) -> None:
+        if (set_to := re.fullmatch(r"SET tcp_keepalives_(\w+) = (\d+)", arguments[2])) is not None:
+            said[set_to[1]] = int(set_to[2])
+
+    assert is_free(store.locks)
+    assert said.keys() == {"idle", "interval", "count"}
+    assert said["idle"] + said["interval"] * said["count"] <= 30
 
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)

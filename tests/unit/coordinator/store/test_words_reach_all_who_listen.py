@@ -4,12 +4,16 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, create_engine, text
 
-from coordinator.store.signals import LONGEST, MISSED
+from coordinator.store import signals
+from coordinator.store.signals import LONGEST, MISSED, DatabaseSignals, FolderSignals
 from coordinator.store.sql import SqlStore, open_store
 
 SECONDS = 20
@@ -78,3 +82,73 @@ def test_a_line_that_was_cut_says_that_words_may_be_missing(store: SqlStore, url
             assert comes_back.wait(SECONDS)
     assert heard == [MISSED, "word"]
     engine.dispose()
+
+
+def test_a_listener_ends_with_its_block(store: SqlStore) -> None:
+    """No thread and no socket of it is left, whoever removed that; the folder of sockets is for its owner only."""
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(2):
+        with store.signals.listening(lambda word: None):
+            for socket in sockets(store):
+                assert socket.parent.stat().st_mode & 0o777 == 0o700
+                socket.unlink()
+        assert "signals" not in {thread.name for thread in threading.enumerate()}
+    with store.signals.listening(lambda word: None):
+        pass
+    assert sockets(store) == []
+    if not store.is_shared:
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def sockets(store: SqlStore) -> list[Path]:
+    """Those of who listens on this host."""
+    return [] if store.is_shared else list(Path(f"{store._engine.url.database}.signals").iterdir())
+
+
+def test_who_does_not_read_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once as many words wait for it as the kernel keeps, further ones are given up, and others still hear them."""
+    monkeypatch.setattr(signals, "_SECONDS", 0.01)
+    heard, words = queue.Queue[str](), FolderSignals(tmp_path)
+
+    def say() -> None:
+        for number in range(30):
+            words.send(str(number))
+
+    with signals._datagrams() as deaf, words.listening(heard.put):
+        deaf.bind(str(tmp_path / "0"))
+        sender = threading.Thread(target=say, daemon=True)
+        sender.start()
+        assert [heard.get(timeout=SECONDS) for _ in range(30)] == [str(number) for number in range(30)]
+
+
+def test_a_socket_that_goes_meanwhile_is_in_nobodys_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a killed process, when another removes it first."""
+    for name in ("a", "b"):
+        with signals._datagrams() as killed:
+            killed.bind(str(tmp_path / name))
+    unlink = Path.unlink
+
+    def twice(path: Path, *, missing_ok: bool = False) -> None:
+        unlink(path, missing_ok=True)
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", twice)
+    FolderSignals(tmp_path).send("word")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lost_line_is_tried_again_from_time_to_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at once, as long as there is none."""
+    tries = list[None]()
+
+    class Away:
+        dialect = SimpleNamespace(loaded_dbapi=SimpleNamespace(Error=OSError))
+
+        def raw_connection(self) -> None:
+            tries.append(None)
+            raise OSError
+
+    monkeypatch.setattr(signals, "_SECONDS", 0.1)
+    with DatabaseSignals(cast("Engine", Away())).listening(lambda word: None):
+        time.sleep(0.25)
+    assert 2 <= len(tries) <= 4
