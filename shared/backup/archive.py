@@ -15,11 +15,11 @@ from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Literal, NamedTuple, cast
 
-import zstandard
+from backports.zstd import ZstdError, ZstdFile
 from pydantic import ValidationError
 
 from shared.agreement import Moment
-from shared.crypto.archive import Compressor
+from shared.crypto.archive import BOUNDED, Compressor
 from shared.crypto.recipients import AgeIdentity
 from shared.crypto.sealing import open_chunks, seal_writer
 from shared.durable import file_to_sync, replacing
@@ -34,7 +34,6 @@ Program = Literal["ricord-site", "ricord-coordinator"]
 
 _FACTS, _SUMS = "backup.json", "SHA256SUMS"
 _LARGEST_FACTS = 1 << 16  # bytes
-_LARGEST_WINDOW = 8 << 20  # bytes, as in a sealed study
 _SKEW = timedelta(hours=1)  # by which clocks may differ
 _DAMAGED = "it is cut or changed"
 
@@ -119,7 +118,7 @@ def unpack_backup(
             return facts
     except SealedFileInvalid as error:
         raise BackupInvalid(file=str(file), problem=error.fields["problem"]) from error
-    except (tarfile.TarError, zstandard.ZstdError, ValueError, FileExistsError, NotADirectoryError) as error:
+    except (tarfile.TarError, ZstdError, EOFError, ValueError, FileExistsError, NotADirectoryError) as error:
         raise BackupInvalid(type(error).__name__, file=str(file), problem=_DAMAGED) from error
     except (FileNotFoundError, IsADirectoryError) as error:
         raise SourceMissing(source=str(file)) from error
@@ -127,9 +126,8 @@ def unpack_backup(
 
 @contextmanager
 def _reading(source: BinaryIO, identity: AgeIdentity) -> Iterator[tarfile.TarFile]:
-    frame = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW)
     plain = io.BufferedReader(_Joined(open_chunks(identity, source)))
-    with tarfile.open(mode="r|", fileobj=frame.stream_reader(plain)) as tar:
+    with ZstdFile(plain, options=dict(BOUNDED)) as frame, tarfile.open(mode="r|", fileobj=frame) as tar:
         yield tar
 
 

@@ -7,21 +7,22 @@ may follow the end. It holds pieces of at most a few MiB, whatever a frame prete
 
 import re
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
+from types import MappingProxyType
 from typing import Protocol
 
-import zstandard
+from backports.zstd import DecompressionParameter, ZstdCompressor, ZstdDecompressor, ZstdError
 
 from shared.errors.studies import SealedFileInvalid
 
 _LEVEL = 3
 _MAGIC = b"\x28\xb5\x2f\xfd"  # RFC 8878 section 3.1.1
-_LARGEST_WINDOW = 8 << 20  # bytes; level 3 uses 2 MiB
-_FEED = 256  # bytes passed to zstd at once: a block of 4 bytes expands to 128 KiB, so at most 8 MiB come back
+_PIECE = 1 << 20  # bytes that zstd gives back at once, whatever a frame expands to
 _BLOCK = 512
 _END = bytes(2 * _BLOCK)
 _OCTAL = re.compile(rb"[0-7]{11}")  # the size field, bytes 124 to 135 (POSIX ustar)
+BOUNDED: Mapping[int, int] = MappingProxyType({DecompressionParameter.window_log_max: 23})  # 8 MiB; level 3 uses 2
 TOO_MUCH = "it holds what its contents do not list"
 CUT = "its content is cut or changed"
 
@@ -41,7 +42,7 @@ class Compressor:
 
     def __init__(self, target: Sink) -> None:
         self._target = target
-        self._stream = zstandard.ZstdCompressor(level=_LEVEL).compressobj()
+        self._stream = ZstdCompressor(level=_LEVEL)
 
     def write(self, data: bytes) -> None:
         """Compress `data`."""
@@ -136,16 +137,13 @@ def _inflated(chunks: Iterator[bytes]) -> Iterator[bytes]:
         yield first
         yield from chunks
         return
-    frame = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW).decompressobj()
+    frame = ZstdDecompressor(options=dict(BOUNDED))
     try:
-        for piece in _slices(chain([first], chunks)):
-            yield frame.decompress(piece)
-    except zstandard.ZstdError as error:  # what follows a frame, too
+        for chunk in chain([first], chunks):
+            yield frame.decompress(chunk, _PIECE)
+            while not (frame.needs_input or frame.eof):
+                yield frame.decompress(b"", _PIECE)
+    except (ZstdError, EOFError) as error:  # what follows a frame, too
         raise SealedFileInvalid(problem=CUT) from error
     if not frame.eof or frame.unused_data:
         raise SealedFileInvalid(problem=CUT)
-
-
-def _slices(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    for chunk in chunks:
-        yield from (chunk[start : start + _FEED] for start in range(0, len(chunk), _FEED))

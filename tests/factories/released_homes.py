@@ -11,7 +11,7 @@ import tempfile
 from io import BytesIO
 from pathlib import Path
 
-import zstandard
+from backports import zstd
 
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import State
@@ -54,12 +54,12 @@ def pack(folder: Path, file: Path) -> None:
     buffer = BytesIO()
     with tarfile.open(mode="w", fileobj=buffer) as tar:
         tar.add(folder, arcname="")
-    file.write_bytes(zstandard.ZstdCompressor(19).compress(buffer.getvalue()))
+    file.write_bytes(zstd.compress(buffer.getvalue(), 19))
 
 
 def unpack(file: Path, folder: Path) -> Path:
     """The folder, with its modes."""
-    data = zstandard.ZstdDecompressor().decompressobj().decompress(file.read_bytes())
+    data = zstd.decompress(file.read_bytes())
     with tarfile.open(fileobj=BytesIO(data)) as tar:
         tar.extractall(folder, filter="tar")
     return folder

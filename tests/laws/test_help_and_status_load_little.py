@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HEAVY = frozenset(
     {"alembic", "cv2", "flwr", "google", "grpc", "httpx", "numpy", "onnxruntime", "openpyxl", "PIL", "pydicom"}
     | {"pynetdicom", "ray", "requests", "safetensors", "sqlalchemy", "structlog", "torch"}
-    | {"asyncio", "multiprocessing", "yaml", "zstandard"}
+    | {"asyncio", "multiprocessing", "yaml", "backports"}
 )
 _SHOWING_MODULES = """
 import atexit, sys

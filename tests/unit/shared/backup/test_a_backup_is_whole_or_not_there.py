@@ -15,7 +15,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-import zstandard
+from backports import zstd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -81,9 +81,7 @@ def test_age_zstd_and_tar_read_it(file: Path) -> None:
     plain = BytesIO()
     with file.open("rb") as source:
         decrypt(KEY, source, plain)
-    with tarfile.open(
-        fileobj=BytesIO(zstandard.ZstdDecompressor().decompressobj().decompress(plain.getvalue()))
-    ) as tar:
+    with tarfile.open(fileobj=BytesIO(zstd.decompress(plain.getvalue()))) as tar:
         names = tar.getnames()
         assert {info.mode for info in tar.getmembers()} == {0o600}
         sums = tar.extractfile("SHA256SUMS")
@@ -126,7 +124,7 @@ def sealed(
             info.size, info.type = len(data), kind if name == "link" else tarfile.REGTYPE
             info.linkname = "/etc/passwd" if name == "link" else ""
             tar.addfile(info, BytesIO(data))
-    frame = zstandard.ZstdCompressor().compressobj()
+    frame = zstd.ZstdCompressor()
     content = bytearray(frame.compress(buffer.getvalue()) + frame.flush())
     content[5] = window
     with file.open("wb") as target:
