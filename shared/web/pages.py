@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from shared.counts import counted
 
@@ -22,11 +23,17 @@ class Pages:
             auto_reload=False,
         )
         self._environment.globals.update(console=title, counted=counted)
-        self._environment.filters.update(moment=_moment, size=_size)
+        self._environment.filters.update(moment=_moment, size=_size, coded=_coded)
 
     def render(self, template: str, values: Mapping[str, object]) -> str:
         """The page."""
         return self._environment.get_template(template).render(values)
+
+
+def _coded(text: str) -> Markup:
+    """A sentence of ours, whose words between backticks are shown as code; all is escaped."""
+    parts = enumerate(text.split("`"))
+    return Markup().join(Markup("<code>{}</code>").format(part) if at % 2 else escape(part) for at, part in parts)
 
 
 def _moment(at: datetime) -> str:

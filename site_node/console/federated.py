@@ -1,5 +1,6 @@
 """Federated work: what each plan asks in words, what would leave, and what a person decides on it."""
 
+from shared.errors.base import RicordError
 from shared.errors.inputs import InvalidArgument, NotFound
 from shared.web.console import Page
 from shared.web.visit import Answer, Redirect, Shown, Visit
@@ -10,7 +11,7 @@ from site_node.federate.questions import standing_of
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger
 from site_node.home.plans import KeptPlan, PlanState
-from site_node.node.open import open_node
+from site_node.node.open import Node, open_node
 from site_node.node.waits import federated_work
 
 _MOST_SHOWN = 100
@@ -41,7 +42,7 @@ class FederatedPages:
             values = {
                 "work": federated_work(node, running=node.home.is_served()),
                 "stopped": node.ledger.plans.is_stopped(),
-                "snapshot": standing_of(node.ledger, node.home.library, policy.minimum_patients).words,
+                "snapshot": _snapshot(node, policy.minimum_patients),
                 "waiting": [
                     (plan, summary(plan_in(plan.document)))
                     for plan in plans
@@ -74,6 +75,14 @@ class FederatedPages:
                 act = node.ledger.plans.allow if allow else node.ledger.plans.stop
                 act(visit.person.name, why)
         return Redirect("/federated", "allowed" if allow else "stopped")
+
+
+def _snapshot(node: Node, minimum: int) -> str:
+    """What is answered from, or why nothing can be; the plans are shown all the same."""
+    try:
+        return standing_of(node.ledger, node.home.library, minimum).words
+    except RicordError as error:
+        return error.public
 
 
 def _plan_of(ledger: Ledger, visit: Visit) -> KeptPlan:
