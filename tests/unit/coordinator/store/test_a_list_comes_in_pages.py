@@ -8,7 +8,7 @@ from sqlalchemy import Column, MetaData, Table, create_engine
 
 from coordinator.store import sql, tables
 from coordinator.store.paging import read_page
-from coordinator.store.records import Agreement, Run, Site
+from coordinator.store.records import Agreement, Run, Site, Withdrawal
 from coordinator.store.rows import plain
 from coordinator.store.sql import SqlStore, open_store
 from shared.agreement import State
@@ -18,6 +18,24 @@ from shared.submission_state import SubmissionState
 from tests.factories.rows import AGREEMENT, NOW, make_run, make_submission
 
 NEWER = ("number", "curator", "state", "decision", "changed")  # than the second schema
+
+
+def test_a_list_that_names_no_beginning_has_the_first(store: SqlStore) -> None:
+    """Of whatever is numbered."""
+    submission = make_submission(1)
+    withdrawal = Withdrawal(
+        **submission.model_dump(include={"number", "site_id", "study", "curator"}),
+        submission=submission.id,
+        by="site",
+        instances=(),
+        ciphertext=submission.ciphertext_sha256,
+        withdrawn_at=NOW,
+    )
+    with store.begin() as work:
+        event = work.append_event(at=NOW, actor="a", action="b", about="c")
+        work.add_submission(submission)
+        work.put_withdrawal(withdrawal)
+        assert (work.events(), work.submissions(), work.withdrawals()) == ([event], [submission], [withdrawal])
 
 
 def test_submissions_are_read_in_pages_that_make_the_whole(store: SqlStore) -> None:

@@ -10,6 +10,7 @@ from coordinator.store import sql
 from coordinator.store.sql import newest_schema, open_store, open_unchanged
 from shared.backup import database
 from shared.errors.storage import DiskFull, StoreOutdated, StoreTooNew
+from tests.peers import empty_database
 
 
 def schema_of(url: str) -> str | None:
@@ -49,6 +50,14 @@ def test_a_copy_of_before_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     open_store(url).close()
     open_store(f"sqlite:///{tmp_path / 'new.sqlite'}").close()
     assert {path.name for path in tmp_path.iterdir()} == {"c.sqlite", kept.name, "new.sqlite"}
+
+
+def test_an_older_one_of_a_server_is_moved_where_it_is(postgres: str) -> None:
+    """Without a copy: its operator has backups of the server."""
+    url = empty_database(postgres)
+    set_schema(url, made="0003")
+    open_store(url).close()
+    assert schema_of(url) == newest_schema()
 
 
 def test_a_newer_one_is_refused_unchanged(url: str) -> None:
