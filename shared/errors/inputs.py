@@ -89,6 +89,12 @@ class SubmissionTransitionInvalid(InputError):
     )
 
 
+class ReadingRefused(InputError):
+    """A read or an adjudication of a study cannot be taken."""
+
+    text = Text("{what} is not recorded: {problem}. " + _DONE_NOTHING, ExitCode.USAGE, "FAILED_PRECONDITION")
+
+
 class AmbiguousReference(InputError):
     """A name that was not given whole fits several things."""
 

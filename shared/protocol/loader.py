@@ -16,6 +16,7 @@ from shared.editions import EditionName, ProtocolEdition
 from shared.errors.protocol import ProtocolInvalid, ProtocolMismatch
 from shared.frozen import Frozen
 from shared.ids import Sha256
+from shared.protocol.annotation import AnnotationDefinition
 from shared.protocol.clinical import ClinicalDictionary
 from shared.protocol.cohort import CohortDefinition
 from shared.protocol.criteria import Criteria
@@ -97,6 +98,15 @@ def load_criteria(name: str | Path = "ricord") -> Criteria:
         except (OSError, UnicodeDecodeError) as error:
             raise ProtocolInvalid(file=str(name), problem="it cannot be read") from error
     return Criteria.from_toml(_read("criteria", f"{name}.toml"))
+
+
+@lru_cache(maxsize=4)
+def load_annotation(name: str = "ricord") -> AnnotationDefinition:
+    """Load what an annotation is, which concerns the curator alone and has a digest of its own.
+
+    Raises `ProtocolInvalid`.
+    """
+    return AnnotationDefinition.from_toml(_read("annotation", f"{name}.toml"), file=f"annotation/{name}.toml")
 
 
 def profile_names() -> tuple[str, ...]:
