@@ -222,6 +222,9 @@ def _tile_part(stream: bytes, start: int, main: _Segments, size: _Size, tiles: d
 
 
 def _tile(box: Box, own: _Segments, main: _Segments, size: _Size) -> Tile:
-    flags, progression, layers = struct.unpack_from(">BBH", own.get((_COD, _EVERY)) or main[_COD, _EVERY])
+    coding = own.get((_COD, _EVERY)) or main.get((_COD, _EVERY))
+    if coding is None:
+        raise unsupported("pixel-fragments", "PixelData")
+    flags, progression, layers = struct.unpack_from(">BBH", coding)
     order = Order(Progression(progression), layers, bool(flags & 2), bool(flags & 4))
     return Tile(box, size.steps, [_coding(number, own, main) for number in range(len(size.steps))], order)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from shared.errors.studies import DicomUnsupported
 from site_node.deidentify import jpeg as jpeg_cleaned
+from site_node.deidentify import jpeg2000 as jpeg_2000_cleaned
 from site_node.deidentify.encapsulated import Family, Planes, clean_frames
 from site_node.validate import codestream
 from site_node.validate import jpeg as jpeg_validated
@@ -172,6 +173,39 @@ def test_a_picture_has_components(count: int, expected: tuple[bool, bool]) -> No
     assert judged(stream(b"", b"\0" * count, count=count)) == expected
 
 
+def test_a_stream_says_how_it_is_coded() -> None:
+    """Without that nobody can follow it, in a main header or in a tile-part's."""
+    whole = stream(b"", b"\0")
+    start = whole.index(b"\xff\x52")
+    bare = whole[:start] + whole[whole.index(b"\xff\x5c") :]
+    steps, component = frames.segment(0x5C, b"\x40\x40"), frames.segment(0x53, b"\0\0\0\4\4\0\1")
+    assert judged(whole) == BOTH
+    for broken in (bare, bare.replace(steps, b""), bare.replace(steps, component)):
+        assert judged(broken) == NEITHER
+
+
+@pytest.mark.parametrize(("planes", "expected"), [(70, BOTH), (90, (False, True))])
+def test_a_block_lacks_no_more_planes_than_numbers_have(planes: int, expected: tuple[bool, bool]) -> None:
+    """Of 80 bits at most (T.800 B.10.5); what validation lets pass need not leave."""
+    bits = "1" + "1" + "0" * planes + "1" + "0" + "0" + "000"
+    assert judged(stream(b"", packed(bits))) == expected
+
+
+@pytest.mark.parametrize("places", [(0, 2, 1), (1, 0, 2), (0, 0, 1), (0, 1, 9)])
+def test_planes_of_runs_lie_in_order(places: tuple[int, int, int]) -> None:
+    """Each behind the one before, within the frame (PS3.5 Annex G): else neither stage follows them."""
+    whole = frames.rle([bytes(range(64))] * 3)
+    starts = struct.unpack_from("<3L", whole, 4)
+    size = starts[1] - starts[0]
+    frame = whole[:4] + struct.pack("<3L", *(64 + place * size for place in places)) + whole[16:]
+    planes = Planes(3, 64)
+    with pytest.raises(DicomUnsupported):
+        clean_frames(frames.items(frame), Family.RLE, 1, planes, extended=False)
+    with pytest.raises(CodestreamBroken):
+        codestream.hides_bytes(frame, codestream.Planes(*planes))
+    assert clean_frames(frames.items(whole), Family.RLE, 1, planes, extended=False) == frames.items(whole)
+
+
 @pytest.mark.parametrize(("side", "expected"), [(2048, BOTH), (2052, (False, True)), (4100, NEITHER)])
 def test_a_frame_of_more_code_blocks_than_any_picture_has_is_refused(side: int, expected: tuple[bool, bool]) -> None:
     """Blocks of four by four samples cost memory and hours; validation lets pass more of them than ever leave."""
@@ -292,3 +326,24 @@ def test_a_file_of_boxes_has_one_stream_and_no_other_colours() -> None:
     assert outcome(long, Family.JPEG_2000) == frame
     for others in ([(b"jp2c", b"")], [(b"jp2c", frame)], [(b"jp2h", struct.pack(">L4s", 8, b"pclr"))]):
         assert outcome(in_boxes((b"jp2c", frame), *others), Family.JPEG_2000) is None
+
+
+@pytest.mark.parametrize("order", ["LRCP", "RLCP", "RPCL", "PCRL", "CPRL"])
+@pytest.mark.parametrize("tiled", [False, True])
+def test_packets_may_come_in_any_order(order: str, tiled: bool) -> None:
+    """By layer, resolution, position or component first (T.800 Table A.16): what follows the last is seen and goes."""
+    options: dict[str, object] = {"tile_size": (32, 32)} if tiled else {"precinct_size": (32, 16)}
+    layers = {"quality_mode": "rates", "quality_layers": [16, 4, 1], "num_resolutions": 3, "codeblock_size": (8, 8)}
+    colours = frames.picture(40, 72, colours=3, noise=60)
+    frame = cleaned(frames.jpeg_2000(colours, progression=order, mct=0, **options, **layers))
+    assert judged(frame) == BOTH
+    planted = frames.in_tile_part(frame, b"", SLACK)
+    assert (cleaned(planted), is_seen(planted)) == (frame, True)
+
+
+def test_a_frame_of_more_precincts_than_any_picture_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of all its tiles together; just as many pass."""
+    frame = cleaned(frames.jpeg_2000(frames.picture(40, 64, noise=0), tile_size=(32, 32), num_resolutions=1))
+    for most, passes in ((4, True), (3, False)):
+        monkeypatch.setattr(jpeg_2000_cleaned, "MOST_PRECINCTS", most)
+        assert (outcome(frame, Family.JPEG_2000) == frame) == passes
