@@ -218,9 +218,9 @@ def _read_kind(path: Path) -> DicomFile:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's warnings quote values
         meta = read_file_meta_info(path)
-    if not meta.MediaStorageSOPInstanceUID:
-        raise ValueError("it does not name its instance")
-    return DicomFile(path=path, kind=(str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID)))
+        if not meta.MediaStorageSOPInstanceUID:  # a value is read, and warned of, when it is first asked for
+            raise ValueError("it does not name its instance")
+        return DicomFile(path=path, kind=(str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID)))
 
 
 def _contexts(files: Iterable[DicomFile]) -> list[PresentationContext]:

@@ -77,7 +77,7 @@ class Connection(AssociationSocket):  # type: ignore[misc] # pynetdicom ships no
     """
 
     idle_seconds = _POLL_SECONDS
-    read_seconds = 30.0  # for the rest of a PDU once it began
+    read_seconds: float  # for the rest of a PDU once it began
     titles = ("", "")  # called and calling, of a request that we received
     reads = 0
     _first_byte = 0
@@ -165,7 +165,7 @@ class Caller(AE):  # type: ignore[misc] # likewise
     ) -> Connection:
         adopt(assoc)
         connection = Connection(assoc, address=address)
-        connection.read_seconds = assoc.acse_timeout or connection.read_seconds
+        connection.read_seconds = assoc.acse_timeout
         connection.tls_args = tls_args
         return connection
 

@@ -136,6 +136,17 @@ def test_the_part_before_the_cut_is_kept(tmp_path: Path) -> None:
     assert sorted(path.read_bytes() for path in (tmp_path / "arrivals").glob("*/*.dcm")) == sorted(FILES[:2])
 
 
+def test_images_are_kept_as_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that breaks off costs what had not come whole, and no image before."""
+    monkeypatch.setattr(module, "_CHUNK", 100)
+    with dicomweb() as fake:
+        fake.first = [multipart_answer(*FILES)._replace(extra_headers=(("Content-Length", "9999999"),))]
+        with pytest.raises((PacsFailed, PacsUnreachable)):
+            fetched(fake, tmp_path)
+    kept = {path.read_bytes() for path in (tmp_path / "arrivals").glob("*/*.dcm")}
+    assert kept >= set(FILES[:2])
+
+
 def test_an_answer_with_ever_more_images_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that never stops sending blocks nobody; the earlier arrivals are kept."""
     monkeypatch.setattr("site_node.network.dicomweb._MOST_INSTANCES", 2)
@@ -239,6 +250,30 @@ def test_answers_come_page_by_page_and_have_an_end(tmp_path: Path, monkeypatch: 
         fake.first = [search_answer(studies)]
         with pytest.raises(PacsFailed, match="ask for less"):
             pacs.studies(Query(patient_id="P"))
+
+
+def test_a_search_may_have_just_so_many_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bound itself is let through."""
+    studies = [make_ct(slices=1, rows=8, study=str(number))[0] for number in range(3)]
+    monkeypatch.setattr(module, "_MOST_ANSWERS", 3)
+    with dicomweb() as fake:
+        fake.first = [search_answer(studies), search_answer([])]
+        assert len(asking(fake.url, tmp_path).studies(Query(patient_id="P"))) == 3
+
+
+def test_each_service_is_tried_with_a_sample_or_without(tmp_path: Path) -> None:
+    """A server that has no such study passes where there is no sample; with one its answer is what counts."""
+    sample = Fetch(study_uid=STUDY, series_uid=SERIES, sop_uids=UIDS[:1])
+    with dicomweb(SLICES) as fake:
+        arrivals, trials = Arrivals(tmp_path / "arrivals", key_of), asking(fake.url, tmp_path).trials()
+        assert list(trials) == ["QIDO-RS", "WADO-RS"]
+        assert trials["QIDO-RS"](None, arrivals) == trials["QIDO-RS"](sample, arrivals) == Outcome()
+        assert trials["WADO-RS"](sample, arrivals) == Outcome(completed=1, failed=0)
+        assert arrivals.count(STUDY) == 1
+        for answered in (None, sample):
+            fake.first = [Answer(status=404)]
+            outcome = trials["WADO-RS"](answered, arrivals)
+            assert outcome.reason == ("pacs-http-404" if answered else "")
 
 
 def test_a_password_or_a_token_is_read_from_a_file_of_ours_only(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -18,10 +18,12 @@ from site_node.network.arrivals import Arrivals
 from site_node.network.association_request import NO_TITLE, mended, rejection, titles_of
 from site_node.network.query_retrieve import Pacs
 from site_node.network.scp import serving
+from site_node.network.tls import server_context
 from site_node.node.log_codes import log_codes_only
-from site_node.settings.dimse import PacsSettings, ScpSettings
+from site_node.settings.dimse import PacsSettings, ScpSettings, TlsSettings
 from tests.factories.pacs import key_of
 from tests.factories.ports import free_port
+from tests.factories.tls import make_tls_files
 
 ACCEPTED, REJECTED, ABORTED = 2, 3, 7
 TITLES = st.from_regex(r"[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?", fullmatch=True)
@@ -109,6 +111,29 @@ def test_every_refusal_has_its_titles_its_reason_and_its_number(
     )
 
 
+def test_who_speaks_no_tls_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A port that wants TLS says of each caller without it that it was refused, and how many there were."""
+    files = make_tls_files(tmp_path)
+    tls = TlsSettings(certificate=files.certificate, key=files.key, authorities=files.authority)
+    log_codes_only()
+    settings, counted = ScpSettings(host="127.0.0.1", port=free_port(), callers=("PACS",)), list[str]()
+    arrivals, context = Arrivals(tmp_path / "arrivals", key_of), server_context(tls, tmp_path)
+    with serving(settings, arrivals, context, count_end=lambda reason, *_: counted.append(reason)) as port:
+        for _ in range(2):
+            with (
+                socket.create_connection(("127.0.0.1", port), timeout=10) as connection,
+                suppress(ConnectionResetError),
+            ):
+                connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                while connection.recv(100):
+                    pass
+    assert [(event, reason, count) for event, _, _, reason, count in logged(capsys)] == [
+        ("scp.tls_refused", "no-valid-tls", "1"),
+        ("scp.tls_refused", "no-valid-tls", "2"),
+    ]
+    assert counted == ["no-valid-tls"] * 2
+
+
 @given(TITLES, TITLES, st.sampled_from([b" ", b"\0"]), st.sampled_from([b"", b" ", b"\0"]))
 def test_a_title_is_itself_whatever_pads_it(called: str, calling: str, padding: bytes, before: bytes) -> None:
     """Nothing else of the request changes."""
@@ -116,6 +141,7 @@ def test_a_title_is_itself_whatever_pads_it(called: str, calling: str, padding: 
     body = request(*padded)
     after = mended(body)
     assert titles_of(after) == tuple(title.decode().strip(" \0") for title in padded)
+    assert (titles_of(mended(body[:36])), titles_of(mended(body[:35]))) == (titles_of(after), ("", ""))
     assert (len(after), after[:4], after[36:]) == (len(body), body[:4], body[36:])
 
 

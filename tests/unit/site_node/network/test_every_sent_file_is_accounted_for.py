@@ -1,5 +1,7 @@
 """The C-STORE SCU sends files unchanged, and accounts for every file whatever the PACS does."""
 
+import warnings
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,6 +69,46 @@ def test_what_arrives_is_what_lies_there(tmp_path: Path, syntax: UID) -> None:
         ours = dcmread(path)
         assert theirs[ours.SOPInstanceUID] == ours
         assert theirs[ours.SOPInstanceUID].file_meta.TransferSyntaxUID == syntax
+
+
+def test_a_file_is_sent_as_its_bytes_are(source: Path, tmp_path: Path) -> None:
+    """Neither decoded nor written anew: group lengths, which the Standard retired, arrive too."""
+    data_set = b"\x08\0\0\0UL\x04\0\x2a\0\0\0" + b"\x08\0\x05\0CS"
+    path = source / "0.dcm"
+    before, after = path.read_bytes().split(b"\x08\0\x05\0CS", 1)
+    path.write_bytes(before + data_set + after)
+    with pacs(tmp_path / "pacs") as settings:
+        done = send(list_files([path]).files, settings)
+    assert done.sent == {path}
+    (stored,) = stored_files(tmp_path / "pacs")
+    assert stored.read_bytes().endswith(data_set + after)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (0x0000, ""),
+        (0xB000, ""),
+        (0xB007, ""),
+        (0xA700, "out-of-resources"),
+        (0xA7FF, "out-of-resources"),
+        (0xA900, "does-not-match"),
+        (0xA9FF, "does-not-match"),
+        (0xC000, "not-understood"),
+        (0xCFFF, "not-understood"),
+        (0x0122, "status"),
+        (0xA800, "status"),
+    ],
+)
+def test_a_status_says_whether_a_file_is_there(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, reason: str
+) -> None:
+    """Success and warnings are stored; the first byte, or the first digit, of a failure says why (PS3.4 B.2.3)."""
+    monkeypatch.setattr("site_node.network.scp.SUCCESS", status)
+    path = source / "0.dcm"
+    with pacs(tmp_path / "pacs") as settings:
+        done = send(list_files([path]).files, settings)
+    assert (done.sent, done.failed) == ((frozenset(), {path: reason}) if reason else ({path}, {}))
 
 
 def test_a_lost_answer_is_unknown_and_sent_again(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,3 +215,28 @@ def test_what_is_shown_of_a_list_names_no_file() -> None:
     listed = SendList(files=(DicomFile(file, ("1.2", "1.2.3")),), unreadable=(file,), others=1)
     outcome = SendOutcome(sent=frozenset({file}), failed={file: "unreadable"})
     assert "Doe" not in f"{listed}{outcome}{report_of(listed, outcome)}"
+
+
+def test_a_value_that_is_odd_is_sent_and_quoted_nowhere(source: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The warning that pydicom gives of an odd UID quotes it; it is neither shown nor a reason to keep the file."""
+    path = source / "0.dcm"
+    content = path.read_bytes()
+    start = content.index(b"\x02\0\x03\0UI") + 8
+    path.write_bytes(content[:start] + b"DOE^JANE" + content[start + 8 :])
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        assert len(list_files([path]).files) == 1
+    assert "DOE" not in "".join([*map(str, shown), *capfd.readouterr()])
+
+
+def test_what_is_no_image_file_is_counted_and_not_sent(source: Path, tmp_path: Path) -> None:
+    """A DICOMDIR in any letters, and an archive, whose members nobody sends; each counts once."""
+    assert (len(list_files([source]).files), list_files([source]).others) == (SLICES, 1)
+    write_file(make_ct(slices=1, rows=16)[0], source / "dicomdir")
+    with zipfile.ZipFile(source / "images.zip", "w") as archive:
+        for number in range(3):
+            archive.write(source / f"{number}.dcm", f"{number}.dcm")
+    listed = list_files([source])
+    assert (len(listed.files), listed.unreadable) == (SLICES, ())
+    assert listed.others >= 3
+    assert report_of(listed, SendOutcome(sent=frozenset(), failed={})).others == listed.others

@@ -48,6 +48,14 @@ def test_any_cut_is_seen_and_gives_out_whole_parts_only(
     assert yielded == bodies[: len(yielded)]
 
 
+@given(bodies=BODIES, size=st.integers(1, 90))
+def test_an_answer_may_end_with_its_closing_delimiter(bodies: list[bytes], size: int) -> None:
+    """Not one byte need follow it (RFC 2046 5.1.1)."""
+    body = multipart_answer(*bodies).body
+    assert body.endswith(b"--\r\n")
+    assert list(read_parts(MULTIPART, pieces(body.removesuffix(b"\r\n"), size))) == bodies
+
+
 @pytest.mark.parametrize(
     "content_type",
     ["", "text/html", "application/dicom", "multipart/related", f"multipart/mixed; boundary={BOUNDARY}",
