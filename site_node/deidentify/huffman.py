@@ -99,10 +99,10 @@ class Scan:
         units: Sequence[int],
         dc: Sequence[Table],
         ac: Sequence[Table],
-        band: tuple[int, int] = (0, 0),
+        band: tuple[int, int],
         *,
-        refines: bool = False,
-        coded: list[int] | None = None,
+        refines: bool,
+        coded: list[int] | None,
     ) -> None:
         self._units, self._dc, self._ac = units, dc, ac
         self._first, self._last = band

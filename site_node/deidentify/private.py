@@ -14,7 +14,7 @@ def private_rule(profile: Profile, creators: Elements, tag: int) -> Rule | None:
         tag: of the element.
     """
     group, block = tag >> 16, (tag & 0xFFFF) >> 8
-    if group not in profile.safe_groups or block not in BLOCKS:
+    if block not in BLOCKS:
         return None
     return profile.block_rules(group, block, creator_at(creators, group, block)).get(tag)
 
@@ -22,7 +22,7 @@ def private_rule(profile: Profile, creators: Elements, tag: int) -> Rule | None:
 def safe_creator(profile: Profile, creators: Elements, tag: int) -> str:
     """The creator that a data element names, if it is one the profile lists; else empty."""
     group, block = tag >> 16, tag & 0xFFFF
-    if group not in profile.safe_groups or block not in BLOCKS:
+    if block not in BLOCKS:
         return ""
     creator = creator_at(creators, group, block)
     return creator if profile.block_rules(group, block, creator) else ""

@@ -247,3 +247,34 @@ def test_no_key_and_no_text_of_the_dictionary_leaves() -> None:
     names = {field.name for field in DICTIONARY.released_fields}
     assert not names & {"mrn", "accession", "study_uid", "comment"}
     assert {"covid_status", "covid_method", "age", "sex", "finding", "pneumonia"} <= names
+
+
+@given(st.lists(st.sampled_from(["", ",", ",,,", " , "]), max_size=3), st.lists(st.sampled_from(["", ","]), max_size=3))
+def test_rows_that_are_empty_or_cut_short_cost_no_other(before: list[str], after: list[str]) -> None:
+    """A line of nothing is no row; a row that ends before its last columns has nothing in them."""
+    rows = ["59,P1", *before, ",P2,A2", *after, "44,P3,"]
+    cells = tuple(tuple(line.split(",")) for line in ["Age,MRN,Accession number", *rows, "7"])
+    sheet = type_table(Table(cells), DICTIONARY)
+    assert [(row.keys, row.values["age"]) for row in sheet.rows] == [
+        ({"mrn": "P1"}, 59),
+        ({"mrn": "P2", "accession": "A2"}, None),
+        ({"mrn": "P3"}, 44),
+    ]
+    assert _codes(sheet) == [(len(cells), None, "no-key")]
+
+
+def test_a_sheet_with_an_empty_line_is_not_empty(tmp_path: Path) -> None:
+    """Only one without any filled cell is."""
+    assert [row.row for row in _csv(tmp_path, "MRN,Age\n\n,\nP1,59\n\n").rows] == [4]
+    with pytest.raises(ClinicalSheetInvalid, match="empty"):
+        _csv(tmp_path, "\n,\n\n")
+
+
+@given(st.integers(1, 4))
+def test_rows_of_one_exam_are_all_problems(count: int) -> None:
+    """None of them can be trusted; and what is shown of a sheet names nobody."""
+    sheet = type_table(Table([("MRN", "Age"), *[("P7", "59")] * count, ("P8", "7")]), DICTIONARY)
+    assert [row.keys["mrn"] for row in sheet.rows] == (["P7"] if count == 1 else []) + ["P8"]
+    assert [code for _, _, code in _codes(sheet)] == ["duplicate-row"] * (count if count > 1 else 0)
+    assert sheet.doubled == (frozenset({("mrn", "P7")}) if count > 1 else frozenset())
+    assert not [name for name in ("P7", "P8") if name in repr(sheet)]

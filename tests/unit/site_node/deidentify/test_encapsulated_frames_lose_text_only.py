@@ -156,6 +156,17 @@ def test_a_table_longer_than_its_own_counts_is_refused(marker: int) -> None:
             cleaned(items(jpeg(comment(marker))), family)
 
 
+def test_a_segment_of_presets_holds_presets() -> None:
+    """Of JPEG-LS (T.87 C.2.4.1), here those it has without: any other kind as long holds what no decoder reads."""
+    for kind in range(256):
+        content = items(jpeg(segment(0xF8, struct.pack(">B5H", kind, 4095, 24, 77, 290, 64)), rest=LS))
+        if kind == 1:
+            assert cleaned(content, Family.JPEG_LS) == content
+        else:
+            with pytest.raises(DicomUnsupported):
+                cleaned(content, Family.JPEG_LS)
+
+
 @pytest.mark.parametrize("marker", [0xCC, 0xDC, 0xDE, 0xDF])
 def test_segments_that_medical_encoders_do_not_write_are_refused(marker: int) -> None:
     """Arithmetic conditioning, line counts and hierarchies decode nowhere here, so nothing shows what they hold."""

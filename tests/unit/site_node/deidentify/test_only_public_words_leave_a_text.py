@@ -1,5 +1,7 @@
 """The rule on texts: a word leaves only if it is public, a number only as a measure or in a named form."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -110,6 +112,15 @@ def test_a_planted_number_never_leaves(number: int, sign: str, data: st.DataObje
     assert RULE.remains(f"CT {text} Thorax") == (f"CT {text} Thorax" if is_decimal else "CT Thorax")
 
 
+@given(st.lists(st.sampled_from(sorted(WORDS.glued)), min_size=2, max_size=3), st.sampled_from([str, str.upper]))
+def test_words_that_are_written_as_one_stay(parts: list[str], style: Callable[[str], str]) -> None:
+    """Two or three of those that stand so in titles; a part that no list names costs the whole."""
+    rule = TextRule(WORDS, find_identifiers([], []))
+    assert rule.remains(style("".join(parts))) == style("".join(parts))
+    assert rule.remains("".join(map(str.title, parts))) == "".join(map(str.title, parts))
+    assert rule.remains(style("".join([*parts, "zqx"]))) == rule.remains("".join(map(str.title, [*parts, "zqx"]))) == ""
+
+
 @given(st.text(max_size=80))
 def test_what_is_left_is_left_again(text: str) -> None:
     """The rule on what it left changes nothing: nothing new forms where something was cut out."""
@@ -129,3 +140,30 @@ def test_a_value_is_no_longer_than_its_representation_allows(parts: list[str], l
 def test_a_code_stays_whole_or_goes(value: str) -> None:
     """Nothing is cut out of a coded value."""
     assert RULE.code(value) in {value, ""}
+
+
+@pytest.mark.parametrize("length", range(4, 10))
+def test_a_name_that_is_cut_short_is_a_name(length: int) -> None:
+    """From four letters on, even where the site lets that word pass."""
+    word = "Kowalczyk"[:length]
+    rule = TextRule(WORDS, NAMED, frozenset({word.casefold()}))
+    assert rule.remains(f"Thorax {word}") == "Thorax"
+    assert not rule.used - {word.casefold()}
+
+
+@pytest.mark.parametrize(
+    "held", ["4473921", "MRN4473921", "Kowalczyk", "Berenika", "Silverbrook", "19610514", "14051961"]
+)
+@pytest.mark.parametrize("around", ["{}", "SN{}X", "sn-{}", "{} 7", "x{}"])
+def test_what_a_device_is_called_holds_no_name_or_number(held: str, around: str) -> None:
+    """Alone or within other letters, however it is cased; another number of a device stays as it is."""
+    for text in (held, held.upper(), held.lower()):
+        assert RULE.declared(around.format(text)) == ""
+    assert RULE.declared(around.format("88120047")) == around.format("88120047")
+
+
+@pytest.mark.parametrize("sign", "\x1b\x07\u2028\u00a7\u200f")
+def test_a_code_or_device_has_no_sign_that_no_text_has(sign: str) -> None:
+    """Such a sign may be read as anything."""
+    assert RULE.code(f"CHEST{sign}PA") == ""
+    assert sign not in RULE.remains(f"CHEST{sign}PA")

@@ -1,7 +1,11 @@
 """What the three profiles do differently, each through the stage and through validation."""
 
 from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pydicom
 import pytest
@@ -12,6 +16,8 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from shared.crypto.keys import make_secret
 from shared.ids import SiteId
 from shared.protocol.loader import load_profile, profile_names
+from site_node.deidentify.actions import Condition, ElementActions
+from site_node.deidentify.identifiers import find_identifiers
 from site_node.deidentify.study import deidentify
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.standalone.alone import EngineChoice, run_standalone
@@ -188,6 +194,30 @@ def test_the_letter_of_2020_shifts_a_birth_date_up_to_89(birth: str, study: str,
         assert [(first - last).days for first, last in [moved] if first and last] == [days]
 
 
+def born(birth: str, study: str, days: int) -> bytes | None:
+    """The new birth date in the profile of 2020, of a study whose dates go back by so many days."""
+    context: Any = SimpleNamespace(identifiers=find_identifiers([], []), shift_days=days)
+    condition = Condition(context, "DX", True, (), study, b"", frozenset(), ())
+    return ElementActions(condition).new_value(load_profile("ricord-2020").by_tag[0x00100030], "DA", birth.encode())
+
+
+def test_a_shift_over_a_leap_day_tells_no_age_over_89() -> None:
+    """Dates that go back by the same days may tell another age by a year: neither may be over 89."""
+    near = [*((2, day) for day in range(26, 30)), *((3, day) for day in range(1, 4))]
+    ages = set[tuple[int, int]]()
+    for days, at, on, years in product((1, 2, 3, 366, 730, 1461), near, near, (89, 90)):
+        birth, study = date(2024 - years, 2, 26), date(2024, *on)
+        birth = birth + timedelta(days=near.index(at))
+        both = tuple(
+            last.year - first.year - ((last.month, last.day) < (first.month, first.day))
+            for first, last in ((birth, study), (birth - timedelta(days=days), study - timedelta(days=days)))
+        )
+        new = born(f"{birth:%Y%m%d}", f"{study:%Y%m%d}", days)
+        ages.add((both[0], both[1]))
+        assert new == (b"" if max(both) > 89 else f"{birth - timedelta(days=days):%Y%m%d}".encode())
+    assert {(89, 90), (90, 89)} <= ages
+
+
 @pytest.mark.parametrize("profile", profile_names())
 @pytest.mark.parametrize(("age", "kept"), [("045Y", "045Y"), ("089Y", "089Y"), ("090Y", "090Y"), ("104Y", "090Y")])
 def test_ages_over_89_are_one_group_in_every_profile(profile: str, age: str, kept: str, tmp_path: Path) -> None:
@@ -258,3 +288,12 @@ def test_a_text_of_another_kind_than_the_standards_is_no_text(vr: str, tmp_path:
     film.add_new(0x00184000, vr, b"CHEST " if vr == "OB" else "CHEST")
     new = run_profile(tmp_path, film, "tcia")
     assert (new.dataset.get("AcquisitionComments", ""), new.findings) == ("", ())
+
+
+@pytest.mark.parametrize("profile", profile_names())
+def test_a_file_claims_what_was_done_to_it(profile: str, tmp_path: Path) -> None:
+    """That descriptions were cleaned, where the profile has a code for that (PS3.16 CID 7050)."""
+    claims = load_profile(profile).claims
+    new = run_profile(tmp_path, make_dx(SeriesDescription="CHEST PA"), profile)
+    assert new.findings == ()
+    assert codes(new.dataset) == {*claims.always, claims.cleaned} - {""}

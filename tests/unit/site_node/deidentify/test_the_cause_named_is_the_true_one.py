@@ -20,8 +20,9 @@ from tests.factories.dicom import make_dx
 def test_an_image_without_pixels_is_not_called_cut(tmp_path: Path, syntax: str) -> None:
     """The file is whole; nobody need copy it again."""
     dataset = make_dx()
-    del dataset.PixelData
-    assert run_bytes(tmp_path, dataset, file_of(tmp_path, dataset, syntax)).code == "no-pixels"
+    for keyword in ("PixelData", "Rows", "BitsAllocated"):
+        delattr(dataset, keyword)
+        assert run_bytes(tmp_path, dataset, file_of(tmp_path, dataset, syntax)).code == "no-pixels"
 
 
 @pytest.mark.parametrize(
