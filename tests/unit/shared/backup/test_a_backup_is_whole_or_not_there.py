@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
@@ -115,6 +115,7 @@ def sealed(
     entries: Mapping[str, bytes] | Sequence[tuple[str, bytes]],
     kind: bytes = tarfile.REGTYPE,
     window: int = 13 << 3,
+    cut: Callable[[bytes], bytes] = bytes,
 ) -> None:
     """An authentic file with whatever members, in a frame that asks for whatever memory (RFC 8878, 3.1.1.1.2)."""
     buffer = BytesIO()
@@ -129,7 +130,7 @@ def sealed(
     content[5] = window
     with file.open("wb") as target:
         sink = seal_writer([KEY.recipient], target)
-        sink.write(bytes(content))
+        sink.write(cut(bytes(content)))
         sink.finish()
 
 
@@ -166,6 +167,18 @@ def test_a_frame_asks_for_at_most_8_mib(tmp_path: Path, window: int, valid: bool
         unpack(tmp_path / "file", tmp_path / "restored")
 
 
+@pytest.mark.parametrize(
+    "cut",
+    [lambda frame: frame[:-1], lambda frame: frame[: 9 + (int.from_bytes(frame[6:9], "little") >> 3)]],
+    ids=["its last byte", "all blocks but the first"],
+)
+def test_a_frame_that_was_sealed_cut_gives_nothing(tmp_path: Path, cut: Callable[[bytes], bytes]) -> None:
+    """Though every byte of it is authentic: its end is looked for, and not waited for (RFC 8878, 3.1.1.2)."""
+    sealed(tmp_path / "file", summed(a=os.urandom(300_000)), cut=cut)
+    with pytest.raises(BackupInvalid):
+        unpack(tmp_path / "file", tmp_path / "restored")
+
+
 def test_no_list_of_members_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither while a backup is written nor while it is read: it may have a million."""
 
@@ -196,7 +209,7 @@ def test_no_list_of_members_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         {},
         {"a": b"x"},
         {"facts.json": canonical_json(FACTS), "SHA256SUMS": b""},
-        {"backup.json": b"{}"},
+        {"backup.json": b"{}", "SHA256SUMS": b""},
         {"backup.json": canonical_json(FACTS)},
         {"backup.json": canonical_json(FACTS), "a": b"x"},
         {"backup.json": canonical_json(FACTS), "a": b"x", "SHA256SUMS": b""},
