@@ -15,6 +15,7 @@ from site_node.home.folder import SiteHome
 from site_node.home.free_space import FreeSpace
 from site_node.monitoring.figures import NodeFigures
 from site_node.monitoring.watch import Watch
+from tests.factories.collector import collecting
 from tests.factories.dicom import SECRETS, make_ct, make_dx, plant_identifiers, write_file
 from tests.factories.federation import Federation, running_federation
 
@@ -63,13 +64,19 @@ def scraped(home: SiteHome) -> str:
 
 
 def test_a_patients_value_is_only_where_the_readme_says(federation: Federation) -> None:
-    """After a whole run no output, ledger, library, receipt, report or file name holds one of the patient's values."""
+    """After a whole run no output, line to a collector, ledger, library or file name holds a patient value."""
     home, member = federation.site("Leaking Hospital")
     planted = fill(home.folder / "inbox" / "export")
     sheet = home.folder / "inbox" / ".sheet.csv"
     sheet.write_text(f"mrn,covid_status,covid_method,age,sex\n{SECRETS.patient_id},negative,rt-pcr,,\n")
     printed = call(home, "clinical", "import", str(sheet), "--as", "A. Miller")
-    printed += call(home, "run", "--once", "--no-federation")
+    with collecting() as collector:
+        with home.settings_file.open("a") as settings:
+            settings.write(f'\n[otlp]\nendpoint = "{collector.endpoint}"\n')
+        printed += call(home, "run", "--once", "--no-federation")
+    assert {"receive.done", "receive.problem"} & {record.body.string_value for record in collector.records}
+    sent = b"".join(collector.bodies).lower()
+    assert [text for text in planted if text.lower().encode() in sent] == []
     printed += call(home, "review", "list") + call(home, "review", "audit") + call(home, "status")
     printed += scraped(home)
     status = json.loads(call(home, "status", "--json"))
