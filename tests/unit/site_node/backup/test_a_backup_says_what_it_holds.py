@@ -13,17 +13,19 @@ from hypothesis import strategies as st
 from shared.backup.archive import BackupFacts, unpack_backup
 from shared.backup.database import copy_sqlite
 from shared.crypto.recipients import generate_identity
+from shared.errors.inputs import InvalidArgument, InvalidIdentifier
 from shared.errors.settings import SettingsError
+from shared.ids import Uid
 from shared.proto.ricord.v1.submission_pb2 import Submission
 from site_node.backup import restore as restoring
 from site_node.backup import returning
 from site_node.backup.backup import back_up
 from site_node.backup.restore import highest_seen
 from site_node.home.folder import SiteHome
-from site_node.home.ledger import Ledger
+from site_node.home.ledger import Ledger, State
 from site_node.home.migrations import STEPS
 from site_node.membership.record import Membership
-from tests.factories.pipeline import make_home
+from tests.factories.pipeline import key_of, make_home
 
 KEY = generate_identity("x25519")
 rows = st.builds(
@@ -106,3 +108,33 @@ def test_what_the_centre_lost_is_set_aside_durably(home: SiteHome, monkeypatch: 
     assert [path.name for path in moved] == ["a.json", "a.json", "b.json"]
     assert home.deletions.stat().st_mode & 0o777 == 0o700
     assert list(home.receipts.iterdir()) == []
+
+
+def test_only_what_the_centre_lost_comes_again(tmp_path: Path) -> None:
+    """Its study is excluded for that, and each of its images is new; another one stays submitted."""
+    home = make_home(tmp_path / "home")
+    with closing(Ledger(home.ledger)) as ledger:
+        for number, name in enumerate(("lost", "held"), 1):
+            key = key_of(name)
+            ledger.add_study(key, [f"{name}.dcm"], state=State.RECEIVED)
+            ledger.advance(
+                key, State.SUBMITTED, study=Uid(f"2.25.{number}"), receipt=f"{name}.json", audit_number=number
+            )
+            (home.receipts / f"{name}.json").touch()
+        returning._exclude(home, ledger, frozenset({"lost.json"}))
+        (lost,), (held,) = ledger.studies(State.EXCLUDED), ledger.studies(State.SUBMITTED)
+        assert (lost.key, lost.lead, ledger.names(lost.key)) == (key_of("lost"), "lost-at-centre", frozenset())
+        assert (held.key, ledger.names(held.key)) == (key_of("held"), frozenset({"held.dcm"}))
+    assert [path.name for path in home.receipts.iterdir()] == ["held.json"]
+
+
+def test_what_is_no_recipient_is_no_curators(tmp_path: Path) -> None:
+    """Though its beginning stands in what was signed."""
+    home = make_home(tmp_path / "home")
+    home.identity.mkdir(exist_ok=True)
+    (home.identity / "agreement.json").write_text(f'"{KEY.recipient}"')
+    for text in (KEY.recipient[:-1], ""):
+        with pytest.raises(InvalidIdentifier):
+            back_up(home, tmp_path / "file.age", text)
+    with pytest.raises(InvalidArgument, match="the curator's"):
+        back_up(home, tmp_path / "file.age", KEY.recipient)
