@@ -7,11 +7,12 @@ from shared.agreement_page import terms_page
 from shared.crypto.keys import load_signing
 from shared.errors.console import ChangedMeanwhile
 from shared.errors.inputs import InvalidArgument
+from shared.errors.trust import TokenUsed
 from shared.manifest import canonical_json
 from shared.web.console import Page
 from shared.web.visit import Answer, Redirect, Shown, Visit
 from site_node.home.folder import SiteHome
-from site_node.membership.agreement import sign_agreement
+from site_node.membership.agreement import sign_agreement, signed_before
 from site_node.membership.amendment import read_amendment, sign_amendment
 from site_node.membership.invitation import ReadAgreement, read_agreement
 from site_node.membership.record import IdentityFiles, Membership
@@ -71,10 +72,13 @@ class AgreementPages:
             raise ChangedMeanwhile
         signatory = f"{visit.person.name}, {visit.form.text('function', most=200)}"
         token = visit.form.optional("token", most=_MOST_TOKEN)
-        if token:
-            sign_agreement(self._home, token, signatory=signatory)
-        else:
-            sign_amendment(self._home, signatory=signatory)
+        try:
+            if token:
+                sign_agreement(self._home, token, signatory=signatory)
+            else:
+                sign_amendment(self._home, signatory=signatory)
+        except TokenUsed:  # a form that was sent twice
+            signed_before(self._home)
         return Redirect("/agreement", "signed")
 
 
