@@ -6,6 +6,7 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from shared.errors.studies import DicomUnsupported
 from site_node.deidentify.identifiers import Identifiers
@@ -35,6 +36,17 @@ def test_who_made_a_device_is_no_place_of_the_patients(tmp_path: Path) -> None:
     for keyword, left in (("ContributingEquipmentSequence", "Tracker chest"), ("ReferencedStudySequence", "chest")):
         dataset = make_dx(SeriesDescription="Tracker Paula chest", **{keyword: Items([equipment])})
         assert run_one(tmp_path / keyword, dataset).dataset.SeriesDescription == left
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
+def test_what_says_that_it_is_a_persons_name_names_somebody(tmp_path: Path, syntax: UID) -> None:
+    """Whatever its tag is, in a file that both readers can read."""
+    dataset = make_dx(SeriesDescription="Tracker chest")
+    dataset.add_new(0x00090010, "LO", "A MAKER")
+    dataset.add_new(0x00091002, "PN", "Tracker^Paula")
+    assert run_one(tmp_path / "named", dataset, syntax).dataset.SeriesDescription == "chest"
+    dataset.add_new(0x00091002, "LO", "Tracker")
+    assert run_one(tmp_path / "not", dataset, syntax).dataset.SeriesDescription == "Tracker chest"
 
 
 def test_short_names_are_not_looked_for_among_other_bytes() -> None:

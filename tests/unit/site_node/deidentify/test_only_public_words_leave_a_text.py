@@ -162,6 +162,13 @@ def test_what_a_device_is_called_holds_no_name_or_number(held: str, around: str)
     assert RULE.declared(around.format("88120047")) == around.format("88120047")
 
 
+def test_a_word_with_digits_is_no_name() -> None:
+    """A kernel that stands in a place's name is a kernel all the same."""
+    rule = TextRule(WORDS, find_identifiers([IdentifyingValue(0x00080080, ("iso8859",), b"Silverbrook B60f")], []))
+    assert rule.declared("Revolution B60f") == "Revolution B60f"
+    assert rule.declared("Silverbrook B60f") == ""
+
+
 @pytest.mark.parametrize("sign", "\x1b\x07\u2028\u00a7\u200f")
 def test_a_code_or_device_has_no_sign_that_no_text_has(sign: str) -> None:
     """Such a sign may be read as anything."""

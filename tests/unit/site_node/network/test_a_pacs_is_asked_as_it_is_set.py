@@ -161,5 +161,5 @@ def test_an_association_in_which_something_failed_is_aborted() -> None:
             associated(settings, "C-ECHO", [build_context("1.2.840.10008.1.1")], answer_seconds=5) as broken,
         ):
             raise KeyError
-    assert (whole.is_released, whole.is_aborted) == (True, False)
-    assert (broken.is_released, broken.is_aborted) == (False, True)
+        assert (whole.is_released, whole.is_aborted) == (True, False)
+        assert (broken.is_released, broken.is_aborted) == (False, True)  # before the PACS ends and aborts by itself
