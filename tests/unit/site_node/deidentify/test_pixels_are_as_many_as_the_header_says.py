@@ -18,7 +18,7 @@ PHOTOMETRIC, FRAMES = 0x00280004, 0x00280008
 RLE = next(syntax for syntax, family in FAMILIES.items() if family is Family.RLE)
 
 
-def facts(photometric: str = "MONOCHROME2", number: str | None = None, **words: int) -> Elements:
+def facts(words: dict[str, int], photometric: str = "MONOCHROME2", number: str | None = None) -> Elements:
     """The facts of a header, with these words."""
     numbers = {TAGS[name]: Element("US", struct.pack("<H", word)) for name, word in words.items()}
     texts = {PHOTOMETRIC: photometric, FRAMES: number}
@@ -38,7 +38,7 @@ def test_pixels_are_as_many_as_the_header_says(words: dict[str, int], photometri
     samples = words.get("samples", 1)
     each = 2 if samples == 3 and photometric.endswith("422") else samples
     bits = words["rows"] * words["columns"] * words["allocated"] * each * int(number or 1)
-    assert native_pixels(facts(photometric, number, **words)).size == -(-bits // 8)
+    assert native_pixels(facts(words, photometric, number)).size == -(-bits // 8)
 
 
 @pytest.mark.parametrize("missing", ["rows", "columns", "allocated"])
@@ -47,7 +47,7 @@ def test_without_its_shape_there_is_no_picture(missing: str) -> None:
     words = {"rows": 4, "columns": 4, "allocated": 8}
     for number, without in ((None, missing), ("0", ""), ("2x", ""), ("\u0662", "")):
         with pytest.raises(DicomUnsupported):
-            native_pixels(facts(number=number, **{name: word for name, word in words.items() if name != without}))
+            native_pixels(facts({name: word for name, word in words.items() if name != without}, number=number))
 
 
 @pytest.mark.parametrize(("samples", "planes"), [(None, 1), (1, 1), (3, 3)])
@@ -56,7 +56,7 @@ def test_a_compressed_frame_has_the_planes_of_its_samples(samples: int | None, p
     words = {"rows": 8, "columns": 8, "allocated": 8, **({} if samples is None else {"samples": samples})}
     for count in (1, 2, 3):
         content = frames.items(frames.rle([bytes(range(64))] * count))
-        parsed = ParsedFile((), facts(**words), True, RLE, content, encapsulated=True, pixel_vr="OB")
+        parsed = ParsedFile((), facts(words), True, RLE, content, encapsulated=True, pixel_vr="OB")
         if count == planes:
             assert cleaned_frames(parsed, content) == content
         else:
