@@ -36,7 +36,7 @@ from tests.factories.films import film
 from tests.factories.released_homes import unpack
 
 DATA = Path(__file__).resolve().parents[1] / "data"
-RELEASES = sorted(folder.name for folder in DATA.iterdir())
+RELEASES = sorted(file.parent.name for file in DATA.glob("*/site.tar.zst"))
 SITE = (site_node.node.composition, site_node.node.open)
 LEFT = {State.SUBMITTED: 2, State.SEALED: 1, State.QUARANTINED: 1}
 
