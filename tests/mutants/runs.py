@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from itertools import chain
+from itertools import chain, zip_longest
 from pathlib import Path
 from types import CodeType, FunctionType
 
@@ -150,7 +150,7 @@ class Collected:
     def failing_test(self, tests: Sequence[str]) -> str:
         """Run tests until one fails; its name, `NOT_LOADED` where only some could be collected, else nothing."""
         items = [self._items[test] for test in tests if test in self._items]
-        for item, following in zip(items, [*items[1:], None], strict=True):
+        for item, following in zip_longest(items, items[1:]):
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             if self._failed:
                 break
