@@ -93,7 +93,7 @@ def test_nobody_waits_for_a_collector(monkeypatch: pytest.MonkeyPatch, *, is_sil
         ended = time.monotonic() - began - logged
     dropped = [entry["count"] for entry in capture.entries if entry["event"] == "otlp.dropped"]
     problems = [entry for entry in capture.entries if entry["event"] == "otlp.problem"]
-    assert sum(dropped) == 5000 + len(problems)
+    assert 0 <= sum(dropped) - 5000 <= len(problems)  # a problem that is met after the end is not to be sent
     assert logged < 2
     assert ended < 2
 
