@@ -46,7 +46,7 @@ class ClinicalPages:
     def _sheets(self, visit: Visit) -> Answer:
         del visit
         with open_node(self._home, writing=False) as node:
-            store, used = SheetStore(node.home.clinical), node.ledger.sheets()
+            store, used = SheetStore(node.home.clinical), node.ledger.sheets.all()
             files = store.files(used)
             sheets = [(_name(file), store.read(file, node.protocol.clinical)) for file in files]
         rows = [(name, len(sheet.rows), len(sheet.problems)) for name, sheet in sheets]
@@ -66,7 +66,7 @@ class ClinicalPages:
             table, dictionary = read_table(file), node.protocol.clinical
             mapping = SheetStore(node.home.clinical).mapping_for(table)
             sheet, problem = _typed(table, dictionary, mapping)
-            is_used = any(file.name.startswith(name) for name in node.ledger.sheets())
+            is_used = any(file.name.startswith(name) for name in node.ledger.sheets.all())
         problems = sheet.problems if sheet else ()
         first = (page - 1) * _ON_A_PAGE
         values = {
@@ -104,7 +104,7 @@ class ClinicalPages:
     def _discard(self, visit: Visit) -> Answer:
         file = self._file(visit)
         with open_node(self._home, writing=False) as node, node.ledger.changing():
-            if any(file.name.startswith(name) for name in node.ledger.sheets()):
+            if any(file.name.startswith(name) for name in node.ledger.sheets.all()):
                 raise InvalidArgument(name="The sheet", problem="it is used, and studies may have been joined with it")
             file.unlink(missing_ok=True)
         return Redirect("/clinical", "discarded")

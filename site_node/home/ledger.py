@@ -28,6 +28,7 @@ from site_node.home.patients import Patients
 from site_node.home.plans import Plans
 from site_node.home.restoration import SEQUENCES, Restoration
 from site_node.home.retrieve_requests import Requests
+from site_node.home.sheets_in_use import SheetsInUse
 from site_node.home.snapshots import Snapshots
 from site_node.home.submissions import Submissions
 from site_node.home.tokens import ACCESSION_NUMBERS, INBOX_ENTRIES, Tokens
@@ -142,6 +143,7 @@ class Ledger:
         self.associations = Associations(self._db)
         self.submissions = Submissions(self._db)
         self.withdrawals = Withdrawals(self._db)
+        self.sheets = SheetsInUse(self._db)
         self.snapshots = Snapshots(self._db)
         self.plans = Plans(self._db, self.audit)
         self.inbox_entries = Tokens(self._db, INBOX_ENTRIES, self.token)
@@ -348,15 +350,6 @@ class Ledger:
             ).fetchone()
         return int(number)
 
-    def use_sheet(self, name: str) -> None:
-        """Use a clinical sheet, before all others, as of the event that was appended last."""
-        with transaction(self._db):
-            self._db.execute("insert or replace into sheets select ?, max(number) from events", (name,))
-
-    def sheets(self) -> dict[str, int]:
-        """The names of the clinical sheets in use, the latest first, each with the number of its last import."""
-        return dict(self._db.execute("select name, event from sheets order by event desc").fetchall())
-
     def events(self, *, latest: bool = False, skip: int = 0, most: int = -1) -> tuple[Event, ...]:
         """All decisions, the oldest first, or the `latest`."""
         query = f"select * from events order by number {'desc' if latest else ''} limit ? offset ?"  # noqa: S608 -- ours
@@ -364,12 +357,11 @@ class Ledger:
 
     def instance_counts(self) -> dict[str, int]:
         """The number of instances by ending."""
-        return dict(self._db.execute("select ending, count(*) from instances group by 1 order by 1").fetchall())
+        return dict(self._db.execute("select * from instance_totals where count > 0 order by 1").fetchall())
 
     def state_counts(self) -> dict[State, int]:
         """The number of studies by state."""
-        rows = self._db.execute("select state, count(*) from studies group by state")
-        return {State(state): count for state, count in rows}
+        return {state: count for state, (count, _) in self.oldest_by_state(*State).items()}
 
     def lead_counts(self) -> Counter[tuple[State, str]]:
         """The number of studies by state and lead."""
@@ -377,6 +369,15 @@ class Ledger:
         for state, reasons, count in self._db.execute("select state, reasons, count(*) from studies group by 1, 2"):
             counts[State(state), lead_of(_REASONS.validate_json(reasons))] += count
         return counts
+
+    def oldest_by_state(self, *states: State) -> dict[State, tuple[int, datetime]]:
+        """The number of studies in each of some states, and when the first of them came to where it is."""
+        rows = self._db.execute(
+            "select state, count(*), min(changed_at) from studies"
+            " where state in (select value from json_each(?)) group by 1",
+            (json.dumps(states),),
+        )
+        return {State(state): (count, datetime.fromisoformat(oldest)) for state, count, oldest in rows}
 
     def file_counts(self) -> dict[tuple[str, str], int]:
         """The number of files that belong to no study, by ending and code."""

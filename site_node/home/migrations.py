@@ -129,6 +129,38 @@ create table privacy (
 ) strict, without rowid
 """
 
+# Figures that a page and a scrape ask for again and again, of tables with a row for each study or image.
+_FIGURES = """
+drop index studies_by_state;
+create index studies_by_state on studies (state, reasons, changed_at);
+create index submissions_by_state on submissions (state, reasons);
+create index requests_by_state on requests (state, reason, made_at, not_before);
+create table instance_totals (ending text primary key, count integer not null) strict, without rowid;
+insert into instance_totals select ending, count(*) from instances group by 1;
+create table request_parts (
+    key text not null, request text not null, announced integer not null, arrived integer not null,
+    failed integer not null, changed_at text not null, primary key (key, request)
+) strict, without rowid;
+create index request_parts_by_request on request_parts (request);
+insert or replace into request_parts select value ->> 'key', requests.id, value ->> 'announced', value ->> 'arrived',
+    value ->> 'failed', changed_at from requests, json_each(parts);
+"""
+_COUNT_IN = "insert into instance_totals values (new.ending, 1) on conflict do update set count = count + 1"
+_COUNT_OUT = "update instance_totals set count = count - 1 where ending = old.ending"
+_INSTANCES_COME = f"create trigger instances_come after insert on instances begin {_COUNT_IN}; end"
+_INSTANCES_LEAVE = f"create trigger instances_leave after delete on instances begin {_COUNT_OUT}; end"
+_INSTANCES_END = f"""
+create trigger instances_end after update of ending on instances when new.ending <> old.ending
+begin {_COUNT_OUT}; {_COUNT_IN}; end
+"""
+_PARTS_CHANGE = """
+create trigger parts_change after update of parts on requests begin
+    delete from request_parts where request = old.id;
+    insert or replace into request_parts select value ->> 'key', new.id, value ->> 'announced', value ->> 'arrived',
+        value ->> 'failed', new.changed_at from json_each(new.parts);
+end
+"""
+
 # A member of a record whose text, up to the last of them, leads to a place in a home for one study's files.
 _PATH_IN_A_HOME = re.compile(rb'"(path|ciphertext)":"/(?:[^"\\]|\\.)*/((?:spool|work)/[0-9a-f]{32}/|outbox/)')
 
@@ -245,10 +277,18 @@ def _charge_counts(db: sqlite3.Connection) -> None:
     db.execute("alter table privacy add column epsilon real not null default 0")
 
 
+def _keep_figures(db: sqlite3.Connection) -> None:
+    """Keep the numbers of studies, images and requests so that they are read at once, however many there are."""
+    _execute(db, _FIGURES)
+    for statement in (_INSTANCES_COME, _INSTANCES_LEAVE, _INSTANCES_END, _PARTS_CHANGE):
+        db.execute(statement)
+
+
 STEPS = (
     *(_make_or_complete, _separate_arrivals, _revive_sealed, _keep_decisions, _count_associations, _keep_words),
     *(_number_receipts, _keep_submissions, _keep_withdrawals, _free_records_of_the_folder),
     *(_clear_the_library, _keep_snapshots, _keep_plans, _keep_privacy, _charge_counts),
+    _keep_figures,
 )
 
 

@@ -6,7 +6,7 @@ with a reason. A request for which nothing can be retrieved is refused, with a r
 
 import json
 import sqlite3
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Container, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -89,6 +89,14 @@ class RequestCounts(Frozen):
     expected: int
 
 
+class OpenRequests(Frozen):
+    """The requests that have not ended: how many, since when the first waits, and when the next is due."""
+
+    count: int
+    since: datetime | None
+    next_due: datetime | None
+
+
 class RequestProgress(Frozen):
     """How far some requests have come."""
 
@@ -139,6 +147,12 @@ class Requests:
             name: ListEntry(is_open=bool(is_open), is_incomplete=bool(has_reason), changed_at=changed_at)
             for name, is_open, has_reason, changed_at in rows
         }
+
+    def open(self) -> OpenRequests:
+        """Those that have not ended."""
+        query = "select count(*), min(made_at), min(not_before) from requests where state in (?, ?)"
+        count, since, next_due = self._db.execute(query, _OPEN_STATES).fetchone()
+        return OpenRequests(count=count, since=since, next_due=next_due)
 
     def next_due(self, now: datetime) -> RequestEntry | None:
         """The open request that has been due longest, or `None`."""
@@ -230,19 +244,22 @@ class Requests:
 
     def counts(self) -> RequestCounts:
         """The counts over all requests; of a study that was asked for several times, those of the last."""
-        entries = self.all()
-        last = sorted(entries, key=lambda entry: entry.changed_at)
-        parts = {part.key: part for entry in last for part in entry.parts}.values()
-        announced, arrived, failed = (
-            sum(getattr(part, name) for part in parts) for name in ("announced", "arrived", "failed")
-        )
+        by_state = defaultdict[str, dict[str, int]](dict)
+        for state, reason, count in self._db.execute("select state, reason, count(*) from requests group by 1, 2"):
+            by_state[state][reason] = count
+        reasons = Counter[str]()
+        for counts in by_state.values():
+            reasons.update(counts)
+        announced, arrived, failed = self._db.execute(
+            "select coalesce(sum(announced), 0), coalesce(sum(arrived), 0), coalesce(sum(failed), 0)"
+            " from (select max(changed_at), announced, arrived, failed from request_parts group by key)"
+        ).fetchone()
         return RequestCounts(
-            states=dict(sorted(Counter(entry.state.value for entry in entries).items())),
-            reasons=dict(sorted(Counter(entry.reason for entry in entries if entry.reason).items())),
+            states={state: sum(counts.values()) for state, counts in by_state.items()},
+            reasons={reason: count for reason, count in sorted(reasons.items()) if reason},
             reasons_by_state={
-                state.value: dict(sorted(Counter(entry.reason for entry in of_state if entry.reason).items()))
-                for state in RequestState
-                if (of_state := [entry for entry in entries if entry.state is state])
+                state: {reason: count for reason, count in counts.items() if reason}
+                for state, counts in by_state.items()
             },
             announced=announced,
             arrived=arrived,

@@ -54,13 +54,13 @@ def import_sheet(node: Node, file: Path, table: Table, mapping: SheetMapping | N
     reviewed = f", mapping reviewed by {used.reviewed_by}" if used else ""
     with node.home.changing(), node.ledger.changing():
         node.ledger.audit(actor, "clinical-import", NO_STUDY, f"sheet {name}: {len(sheet.rows)} rows{reviewed}")
-        node.ledger.use_sheet(name)
+        node.ledger.sheets.put(name)
         return SheetImport(sheet, used, _reopen(node))
 
 
 def match_sheets(node: Node) -> SheetsAndStudies:
     """Match every sheet of the home with every study of the ledger."""
-    sheets = SheetStore(node.home.clinical).read_all(node.ledger.sheets(), node.stages.protocol.clinical)
+    sheets = SheetStore(node.home.clinical).read_all(node.ledger.sheets.all(), node.stages.protocol.clinical)
     studies, joined = _known_studies(node), node.stages.joined
     tokens = joined.tokens()
     return SheetsAndStudies(

@@ -79,7 +79,7 @@ class SiteStages:
     @property
     def sheets(self) -> tuple[ClinicalSheet, ...]:
         """Every clinical sheet in use, the latest first; one imported meanwhile is among them."""
-        return self._read_sheets(tuple(self.ledger.sheets().items()))
+        return self._read_sheets(tuple(self.ledger.sheets.all().items()))
 
     @cached_property
     def _read_sheets(self) -> Callable[[tuple[tuple[str, int], ...]], tuple[ClinicalSheet, ...]]:

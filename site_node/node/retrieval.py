@@ -228,5 +228,5 @@ def work(
 
 
 def _is_soon(requests: Requests, seconds: float) -> bool:
-    soonest = min((entry.not_before for entry in requests.all() if entry.is_open), default=None)
+    soonest = requests.open().next_due
     return soonest is not None and (soonest - datetime.now(UTC)).total_seconds() <= seconds

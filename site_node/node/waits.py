@@ -1,7 +1,7 @@
 """What waits in a home, for whom, and since when; and whether federated work is done."""
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -17,7 +17,7 @@ from shared.extras import ENGINE, require_extra
 from shared.frozen import Frozen
 from site_node.federate.policy import POLICY_FILE, load_policy
 from site_node.federate.state import StateFile
-from site_node.home.ledger import STATE_ORDER, State, StudyEntry
+from site_node.home.ledger import STATE_ORDER, State
 from site_node.home.library import unreadable_count
 from site_node.home.plans import PlanState
 from site_node.membership.record import Membership
@@ -27,6 +27,8 @@ from site_node.network.arrivals import last_arrivals
 from site_node.node.inbox import InboxWatcher
 from site_node.node.obstacles import kept_obstacle
 from site_node.node.open import Node
+
+_WAITING = (*STATE_ORDER[:-1], State.QUARANTINED)
 
 
 class Whom(StrEnum):
@@ -58,29 +60,37 @@ class FederatedWork(Frozen):
 
 def waits_of(node: Node, *, running: bool) -> tuple[Wait, ...]:
     """What waits; `running` says whether a node is at work in the home."""
-    since: defaultdict[Whom, dict[str, datetime]] = defaultdict(dict)
-    since[Whom.NODE], edition, obstacle = dict(_not_received(node)), node.edition, kept_obstacle(node.home)
+    obstacle = kept_obstacle(node.home)
     error = None if obstacle is None else obstacle.error
-    for entry in node.ledger.studies(*STATE_ORDER[:-1], State.QUARANTINED):
-        since[_whom(entry, node.membership, edition, error)][entry.key] = entry.changed_at
-    since[Whom.PACS] = {request.id: request.made_at for request in node.ledger.requests.all() if request.is_open}
+    whom_of = {state: _whom(state, node.membership, node.edition, error) for state in _WAITING}
+    asked, waiting = node.ledger.requests.open(), node.ledger.oldest_by_state(*_WAITING)
+    counts = Counter({Whom.PACS: asked.count})
+    since = defaultdict(list, {Whom.PACS: [asked.since]} if asked.since else {})
+    for state, (count, oldest) in waiting.items():
+        counts[whom_of[state]] += count
+        since[whom_of[state]].append(oldest)
+    for arrived_at in _not_received(node, {state for state, whom in whom_of.items() if whom is Whom.NODE}):
+        counts[Whom.NODE] += 1
+        since[Whom.NODE].append(arrived_at)
     advice = dict(_advice(node, error, running=running))
     return tuple(
-        Wait(whom=whom, count=len(since[whom]), since=min(since[whom].values()), next=advice[whom])
-        for whom in Whom
-        if since[whom]
+        Wait(whom=whom, count=counts[whom], since=min(since[whom]), next=advice[whom]) for whom in Whom if counts[whom]
     )
 
 
-def _not_received(node: Node) -> Iterator[tuple[str, datetime]]:
-    """What came over the network or was put into the inbox and is in no study yet, and since when it is here."""
+def _not_received(node: Node, waiting: Container[State]) -> Iterator[datetime]:
+    """Since when that is here which came over the network or was put into the inbox and is in no study yet.
+
+    Further images of a study in one of the `waiting` states wait with it.
+    """
     with suppress(FileNotFoundError):
         awaited = node.ledger.requests.awaited_studies()  # these wait for the PACS
-        arrived = last_arrivals(node.home.arrivals, with_set_aside=True)
-        yield from ((key, last) for key, last in arrived if key not in awaited)
+        for key, last in last_arrivals(node.home.arrivals, with_set_aside=True):
+            if key not in awaited and not (node.ledger.has_study(key) and node.ledger.study(key).state in waiting):
+                yield last
     with suppress(SourceMissing, FileNotFoundError):
         for entry in InboxWatcher(node.ledger, node.home.inbox(node.settings), settle=False).ready():
-            yield str(entry.path), datetime.fromtimestamp(entry.path.lstat().st_ctime, UTC)
+            yield datetime.fromtimestamp(entry.path.lstat().st_ctime, UTC)
 
 
 def next_of_node(*, running: bool) -> str:
@@ -88,19 +98,17 @@ def next_of_node(*, running: bool) -> str:
     return "the node that is running goes on" if running else "`ricord-site run`"
 
 
-def _whom(
-    entry: StudyEntry, membership: Membership | None, edition: ProtocolEdition, error: RicordError | None
-) -> Whom:
-    """Whose turn it is with a study, of which `error` blocks the sending."""
-    if entry.state is State.QUARANTINED:
+def _whom(state: State, membership: Membership | None, edition: ProtocolEdition, error: RicordError | None) -> Whom:
+    """Whose turn it is with the studies of a state, of which `error` blocks the sending."""
+    if state is State.QUARANTINED:
         return Whom.PERSON
-    if membership is not None and entry.state is not State.SEALED and not membership.terms.covers(edition):
+    if membership is not None and state is not State.SEALED and not membership.terms.covers(edition):
         return Whom.AGREEMENT
-    if entry.state is State.RECEIVED:
+    if state is State.RECEIVED:
         return Whom.NODE
-    if membership is None or (entry.state is State.VALIDATED and Mode.SUBMIT not in membership.modes):
+    if membership is None or (state is State.VALIDATED and Mode.SUBMIT not in membership.modes):
         return Whom.AGREEMENT
-    if entry.state is not State.SEALED:
+    if state is not State.SEALED:
         return Whom.NODE
     return Whom.AGREEMENT if isinstance(error, AgreementError) else Whom.COORDINATOR
 
@@ -111,7 +119,7 @@ def _advice(node: Node, error: RicordError | None, *, running: bool) -> Iterator
     by_itself = "`ricord-site witness resume`: the home was restored" if is_restored else next_of_node(running=running)
     yield Whom.PERSON, "`ricord-site review list`"
     yield Whom.NODE, by_itself
-    due = min((request.not_before for request in node.ledger.requests.all() if request.is_open), default=None)
+    due = node.ledger.requests.open().next_due
     next_try = f"; next try at {due.astimezone():%H:%M:%S}" if due and due > datetime.now(UTC) else ""
     yield Whom.PACS, f"{by_itself}{next_try}"
     stopped = Witness(node.home).contradiction() is not None

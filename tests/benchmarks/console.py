@@ -19,7 +19,7 @@ from tests.benchmarks.measure import Row
 from tests.factories.ports import free_port
 from tests.factories.site_consoles import site_console
 
-STUDIES, WAITING = 100_000, 1_000
+STUDIES, WAITING, IMAGES = 100_000, 1_000, 10  # images of each
 PAGES = ("/", "/review", "/left", "/audit", "/intake", "/federated", "/agreement", "/clinical")
 MOST_SECONDS, MOST_BYTES = 0.1, 120_000
 ROUNDS, IDLE_SECONDS = 9, 30.0
@@ -68,6 +68,24 @@ def _fill(ledger: Ledger) -> None:
                 else (f"{n:032x}", "submitted", "[]", at, at, n)
                 for n in range(STUDIES)
             ),
+        )
+        ledger._db.executemany(
+            "insert into instances values (?, ?, ?, '')",
+            (
+                (f"{n:032x}", f"{image:x}", "quarantined" if n < WAITING else "submitted")
+                for n in range(STUDIES)
+                for image in range(IMAGES)
+            ),
+        )
+        ledger._db.executemany(
+            "insert into submissions values (?, ?, 'accepted', '[]', ?, '')",
+            ((f"{n:064x}", f"2.25.{n}", n) for n in range(WAITING, STUDIES)),
+        )
+        ledger.requests.add([f"list-{n}" for n in range(STUDIES)])
+        part = '[{"key": "%032x", "announced": 10, "arrived": 10, "failed": 0, "reason": ""}]'
+        ledger._db.executemany(
+            "update requests set state = 'reconciled', parts = ? where id = ?",
+            ((part % n, f"list-{n}") for n in range(STUDIES)),
         )
         for n in range(WAITING):
             ledger.audit("Ann", "release", f"{n:032x}", "a side marker")  # type: ignore[arg-type] # as it is kept

@@ -70,7 +70,7 @@ EFFECTS: dict[Callable[[SiteHome, Ledger], None], Callable[[Ledger], bool]] = {
     release: lambda ledger: ledger.study(KEY).released == {reason.code for reason in HELD},
     blank: lambda ledger: ledger.blanking(KEY) is not None,
     reject: lambda ledger: ledger.study(KEY).state is State.EXCLUDED,
-    import_clinical: lambda ledger: len(ledger.sheets()) == 1,
+    import_clinical: lambda ledger: len(ledger.sheets.all()) == 1,
 }
 
 

@@ -52,7 +52,7 @@ def test_without_a_name_nothing_is_decided(
     assert (code, error.count("\n")) == (ExitCode.USAGE, 1)
     assert "say who decides" in error
     ledger = Ledger(home.ledger)
-    assert (ledger.events(), ledger.sheets(), list(home.clinical.iterdir())) == ((), {}, [])
+    assert (ledger.events(), ledger.sheets.all(), list(home.clinical.iterdir())) == ((), {}, [])
     ledger.close()
 
 

@@ -99,6 +99,8 @@ def test_nothing_is_lost(file: Path) -> None:
     assert {line for line in lines if line.startswith("INSERT")} == {
         *expected,
         """INSERT INTO "sqlite_sequence" VALUES('events',7);""",
+        """INSERT INTO "instance_totals" VALUES('submitted',1);""",
+        """INSERT INTO "instance_totals" VALUES('quarantined',1);""",
     }
     ledger = Ledger(file)
     assert ledger.study(KEY).receipt == "r.json"

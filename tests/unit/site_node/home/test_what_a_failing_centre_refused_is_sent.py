@@ -14,6 +14,7 @@ from site_node.home.records import Records
 from site_node.node.pipeline import Pipeline
 from site_node.reasons import reason_for
 from site_node.study import Sealed, Severity
+from tests.factories.earlier_ledgers import WITHOUT_FIGURES
 from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study
 
 SEALED, LOST, INVALID = (key_of(name) for name in ("good-1", "good-2", "good-3"))
@@ -54,7 +55,10 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         "snapshot_studies",
         "snapshots",
     )
-    undone = "drop view covered; alter table studies drop column stopped; drop index studies_by_audit_number;"
+    undone = (
+        WITHOUT_FIGURES
+        + "drop view covered; alter table studies drop column stopped; drop index studies_by_audit_number;"
+    )
     undone += "alter table studies drop column audit_number;"
     old._db.executescript(undone + "".join(f"drop table {name};" for name in later))
     old._db.execute("pragma user_version = 2")
