@@ -138,7 +138,7 @@ def test_no_figure_reads_the_rows_of_studies(tmp_path: Path) -> None:
     ledger.submissions.counts(), ledger.requests.counts(), ledger.requests.open()
     ledger._db.set_trace_callback(None)
     plans = [row["detail"] for query in asked for row in ledger._db.execute(f"explain query plan {query}")]
-    assert len(asked) == 8
+    assert len(asked) == 7
     assert not [plan for plan in plans if "TEMP B-TREE" in plan]
     assert not [
         plan for plan in plans if plan in {"SCAN studies", "SCAN submissions", "SCAN requests", "SCAN instances"}
