@@ -14,6 +14,7 @@ from site_node.blanking import BURNED_IN_TEXT, FINDINGS_FILE, FrameWithText, Sid
 from site_node.clinical.table import read_table
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
+from site_node.home.sheets_in_use import SheetsInUse
 from site_node.node.clinical_sheets import import_sheet
 from site_node.node.open import Node
 from site_node.review import decisions
@@ -91,8 +92,8 @@ def killed_at(point: int, patch: pytest.MonkeyPatch) -> None:
 
         return call
 
-    for name in ("audit", "advance", "reopen", "use_sheet"):
-        patch.setattr(Ledger, name, around(getattr(Ledger, name)))
+    for table, name in ((Ledger, "audit"), (Ledger, "advance"), (Ledger, "reopen"), (SheetsInUse, "put")):
+        patch.setattr(table, name, around(getattr(table, name)))
     patch.setattr("site_node.clinical.sheet_store.write_whole", around(write_whole))
 
 
