@@ -6,7 +6,6 @@ from shared.agreement import short_digest
 from shared.agreement_page import terms_page
 from shared.crypto.keys import load_signing
 from shared.errors.console import ChangedMeanwhile
-from shared.errors.inputs import InvalidArgument
 from shared.errors.trust import TokenUsed
 from shared.manifest import canonical_json
 from shared.web.console import Page
@@ -40,12 +39,12 @@ class AgreementPages:
         del visit
         return Shown("agreement.html", self._values(None, ""))
 
-    def _read(self, visit: Visit) -> Answer:
+    def _read(self, visit: Visit, problem: str = "") -> Shown:
         token = visit.form.optional("token", most=_MOST_TOKEN)
         offered = read_agreement(self._home, token) if token else read_amendment(self._home)
-        return Shown("agreement.html", self._values(offered, token))
+        return Shown("agreement.html", self._values(offered, token, problem), 400 if problem else 200)
 
-    def _values(self, offered: ReadAgreement | None, token: str) -> dict[str, object]:
+    def _values(self, offered: ReadAgreement | None, token: str, problem: str = "") -> dict[str, object]:
         self._home.load()
         membership = membership_of(self._home)
         terms = offered.terms if offered else membership.terms if membership else None
@@ -60,13 +59,14 @@ class AgreementPages:
             "recipient": short_digest(terms.curator.recipient) if terms else "",
             "own": own,
             "token": token,
+            "problem": problem,
             "seen": hashlib.sha256(canonical_json(offered.terms)).hexdigest() if offered else "",
         }
 
     def _sign(self, visit: Visit) -> Answer:
-        """Sign what was shown, if the name that was typed is that of who is signed in."""
+        """Sign what was shown, if the name that was typed is that of who is signed in; else it is shown again."""
         if " ".join(visit.form.text("name").split()) != visit.person.name:
-            raise InvalidArgument(name="The name", problem="sign with your own, as it stands above; nothing is signed")
+            return self._read(visit, "Sign with your own name, as it stands below; nothing is signed.")
         draft = IdentityFiles(self._home).draft
         if not draft.exists() or hashlib.sha256(draft.read_bytes()).hexdigest() != visit.form.text("seen"):
             raise ChangedMeanwhile
