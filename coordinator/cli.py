@@ -34,6 +34,7 @@ app = make_app(
         "backup",
         "restore",
         "reconcile",
+        "console",
         "curate",
     ),
 )

@@ -43,6 +43,7 @@ _OUT_OF_TIME = ("certificate has expired", "certificate is not yet valid")  # th
 _TOO_LARGE = "larger than max"  # a message that no later try makes smaller
 _BUSY_TRIES = 12
 UNACKNOWLEDGED = 8 << 20  # bytes of a study that a site sends beyond those of which it heard that they are durable
+PERSON_METADATA = "ricord-person-bin"  # of a call: the person at a console, in UTF-8
 UNARY_SECONDS = 60.0  # long enough for a slow line, short enough for a person
 
 # Keepalive finds a peer that vanished silently; gzip on ciphertext and BDP probing off were measured slower.

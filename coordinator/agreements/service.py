@@ -149,6 +149,13 @@ class AgreementService:
         with self._store.read() as reading:
             return as_of(named_agreement(reading, reference), self._now())
 
+    def agreement_with_versions(self, reference: str) -> tuple[Agreement, Sequence[AgreementVersion]]:
+        """One agreement as it stands now, and the versions that were replaced, the oldest first; raises `NotFound`."""
+        with self._store.read() as reading:
+            agreement = named_agreement(reading, reference)
+            former = [reading.agreement_version(agreement.id, number) for number in range(1, agreement.version)]
+        return as_of(agreement, self._now()), [version for version in former if version is not None]
+
     def site_ids(self, *agreements: Agreement) -> dict[str, SiteId]:
         """SITEIDs by site name, of the agreements' sites that have one."""
         with self._store.read() as reading:

@@ -10,7 +10,7 @@ from coordinator.agreements.drafting import CheckedScope, Draft
 from coordinator.agreements.lifecycle import terms_of
 from coordinator.agreements.service import AgreementService
 from coordinator.agreements.text import agreement_text
-from coordinator.trust.interceptor import peer_of
+from coordinator.trust.interceptor import peer_of, uri_of
 from shared.agreement import Mode, State
 from shared.errors.inputs import InvalidArgument, InvalidIdentifier
 from shared.ids import Sha256, SiteId
@@ -19,7 +19,7 @@ from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceServicer
 from shared.wire import from_timestamp, to_signed, to_timestamp
 
 if TYPE_CHECKING:
-    from coordinator.store.records import Agreement
+    from coordinator.store.records import Agreement, AgreementVersion
 
 
 class AgreementServicer(AgreementServiceServicer):
@@ -32,14 +32,14 @@ class AgreementServicer(AgreementServiceServicer):
         self, request: pb.DraftAgreementRequest, context: grpc.ServicerContext
     ) -> pb.DraftAgreementResponse:
         """Write terms."""
-        drafted = self._service.draft(_draft(request), actor=peer_of(context).uri)
+        drafted = self._service.draft(_draft(request), actor=uri_of(context))
         return pb.DraftAgreementResponse(agreement=self._message(drafted))
 
     def AmendAgreement(
         self, request: pb.AmendAgreementRequest, context: grpc.ServicerContext
     ) -> pb.AmendAgreementResponse:
         """Write the next version."""
-        draft, actor = _draft(request.draft), peer_of(context).uri
+        draft, actor = _draft(request.draft), uri_of(context)
         amended, issued = self._service.amend(draft, reinstate=request.reinstate, actor=actor)
         return pb.AmendAgreementResponse(
             agreement=self._message(amended),
@@ -51,7 +51,7 @@ class AgreementServicer(AgreementServiceServicer):
         self, request: pb.AttachDocumentRequest, context: grpc.ServicerContext
     ) -> pb.AttachDocumentResponse:
         """Note a digest."""
-        attached = self._service.attach(request.reference, Sha256(request.sha256), actor=peer_of(context).uri)
+        attached = self._service.attach(request.reference, Sha256(request.sha256), actor=uri_of(context))
         return pb.AttachDocumentResponse(agreement=self._message(attached))
 
     def ListAgreements(
@@ -79,14 +79,16 @@ class AgreementServicer(AgreementServiceServicer):
 
     def GetAgreement(self, request: pb.GetAgreementRequest, context: grpc.ServicerContext) -> pb.GetAgreementResponse:
         """One, with its text."""
-        agreement = self._service.agreement(request.reference)
-        return pb.GetAgreementResponse(agreement=self._message(agreement), text=agreement_text())
+        agreement, former = self._service.agreement_with_versions(request.reference)
+        return pb.GetAgreementResponse(
+            agreement=self._message(agreement), text=agreement_text(), versions=map(_former, former)
+        )
 
     def ExecuteAgreement(
         self, request: pb.ExecuteAgreementRequest, context: grpc.ServicerContext
     ) -> pb.ExecuteAgreementResponse:
         """Countersign."""
-        executed, issued = self._service.execute(request.reference, actor=peer_of(context).uri)
+        executed, issued = self._service.execute(request.reference, actor=uri_of(context))
         return pb.ExecuteAgreementResponse(
             agreement=self._message(executed),
             token=issued.token.text if issued else "",
@@ -97,14 +99,14 @@ class AgreementServicer(AgreementServiceServicer):
         self, request: pb.SuspendAgreementRequest, context: grpc.ServicerContext
     ) -> pb.SuspendAgreementResponse:
         """Take out of force."""
-        suspended = self._service.suspend(request.reference, actor=peer_of(context).uri)
+        suspended = self._service.suspend(request.reference, actor=uri_of(context))
         return pb.SuspendAgreementResponse(agreement=self._message(suspended))
 
     def TerminateAgreement(
         self, request: pb.TerminateAgreementRequest, context: grpc.ServicerContext
     ) -> pb.TerminateAgreementResponse:
         """End."""
-        terminated = self._service.terminate(request.reference, actor=peer_of(context).uri)
+        terminated = self._service.terminate(request.reference, actor=uri_of(context))
         return pb.TerminateAgreementResponse(agreement=self._message(terminated))
 
     def _message(self, agreement: "Agreement") -> pb.Agreement:
@@ -192,3 +194,12 @@ def _mode(name: str) -> Mode:
         return Mode(name)
     except ValueError:
         raise InvalidArgument(name="modes", problem="choose from " + ", ".join(Mode)) from None
+
+
+def _former(version: "AgreementVersion") -> pb.FormerVersion:
+    return pb.FormerVersion(
+        version=version.version,
+        terms=version.terms.encode(),
+        consent=to_signed(version.consent),
+        execution=to_signed(version.execution),
+    )

@@ -45,10 +45,18 @@ class AuditService:
         self._kept = kept
         self._now = clock
 
-    def events(self, *, after: int, limit: int) -> Sequence[AuditEvent]:
-        """Events numbered above `after`, at most `limit` of them (0: a whole page) and never more than a page."""
+    def events(self, *, after: int, limit: int, newest_first: bool = False) -> Sequence[AuditEvent]:
+        """Events numbered above `after`, at most `limit` of them (0: a whole page) and never more than a page.
+
+        With `newest_first` those below `after`, or the last ones where it is 0.
+        """
+        most = min(limit or PAGE, PAGE)
         with self._store.read() as reading:
-            return reading.events(after=min(after, LARGEST_NUMBER), limit=min(limit or PAGE, PAGE))
+            if not newest_first:
+                return reading.events(after=min(after, LARGEST_NUMBER), limit=most)
+            size = reading.log_size()
+            last = min(after - 1, size) if after else size
+            return reading.events(after=max(last - most, 0), limit=min(most, last))[::-1]
 
     def prove(self, size: int, numbers: Sequence[int]) -> Proof:
         """The head of now, with proofs of a head of `size` events (0: none) and of the events of some numbers.

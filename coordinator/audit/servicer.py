@@ -25,7 +25,7 @@ class AuditServicer(AuditServiceServicer):
         self, request: pb.ListAuditEventsRequest, context: grpc.ServicerContext
     ) -> pb.ListAuditEventsResponse:
         """A page of events."""
-        events = self._service.events(after=request.after, limit=request.limit)
+        events = self._service.events(after=request.after, limit=request.limit, newest_first=request.newest_first)
         return pb.ListAuditEventsResponse(events=[_message(event) for event in events])
 
     def VerifyAudit(self, request: pb.VerifyAuditRequest, context: grpc.ServicerContext) -> pb.VerifyAuditResponse:

@@ -7,8 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from coordinator.commands import drafting
-from coordinator.commands.operator_channel import operator_channel
-from coordinator.commands.output import AsJson, every_page, home_of, moment, plain, show_all
+from coordinator.commands.output import AsJson, home_of, moment, show_all
+from coordinator.operator import drafts
+from coordinator.operator.answers import every_page, plain
+from coordinator.operator.channel import operator_channel
 from shared.agreement import AgreementTerms, Consent
 from shared.agreement_page import terms_page
 from shared.agreement_steps import next_step
@@ -47,8 +49,8 @@ def draft(
     as_json: AsJson = False,
 ) -> None:
     """Write the terms for an invited site. A draft that was not signed may be written again."""
-    request = drafting.fill(
-        pb.DraftAgreementRequest(site_name=site_name, scope=drafting.USUAL_SCOPE),
+    request = drafts.fill(
+        pb.DraftAgreementRequest(site_name=site_name, scope=drafts.USUAL_SCOPE),
         curator=curator,
         modes=modes,
         scope=scope,
@@ -227,9 +229,9 @@ def _amend(
         terms = before.amendment_terms or before.terms
         if not terms:
             raise AgreementNotExecuted(state=plain(before)["state"])
-        draft = drafting.draft_of(AgreementTerms.model_validate_json(terms))
-        drafting.check_last_day(draft, changes.get("expires"))
-        draft = drafting.fill(draft, **changes)
+        draft = drafts.draft_of(AgreementTerms.model_validate_json(terms))
+        drafts.check_last_day(draft, changes.get("expires"))
+        draft = drafts.fill(draft, **changes)
         request = pb.AmendAgreementRequest(draft=draft, reinstate=is_reinstated)
         answer = stub.AmendAgreement(request, timeout=UNARY_SECONDS)
     if as_json:

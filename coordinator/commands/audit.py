@@ -8,9 +8,10 @@ import grpc
 import typer
 
 from coordinator.audit.export import FirstLine, read_export, write_export
-from coordinator.commands.operator_channel import operator_channel
-from coordinator.commands.output import AsJson, home_of, plain, show_fields
+from coordinator.commands.output import AsJson, home_of, show_fields
 from coordinator.home.authority import passphrase_of
+from coordinator.operator.answers import plain
+from coordinator.operator.channel import operator_channel
 from coordinator.store.audit_chain import AuditEvent
 from shared.counts import counted
 from shared.crypto.keys import load_signing

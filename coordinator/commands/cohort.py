@@ -7,8 +7,8 @@ from typing import Annotated
 import grpc
 import typer
 
-from coordinator.commands.operator_channel import operator_channel
 from coordinator.commands.output import AsJson, home_of, show_all
+from coordinator.operator.channel import operator_channel
 from shared.errors.federation import RunFailed, RunGoesOn
 from shared.proto.ricord.v1 import cohort_pb2, federation_pb2
 from shared.proto.ricord.v1.cohort_pb2_grpc import CohortServiceStub

@@ -8,12 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from coordinator.commands.home_folder import folder_of
-from coordinator.commands.output import AsJson, every_page, show_all, show_fields
+from coordinator.commands.output import AsJson, show_all, show_fields
 from coordinator.curation.deciding import Decider, checked_reasons
 from coordinator.curation.keys import lock_curator_keys
 from coordinator.curation.membership import CuratorHome, enrol_again, join, member_of, rotate
 from coordinator.curation.opening import OpenedStudy, list_opened
 from coordinator.curation.passes import Pass, run_pass
+from coordinator.operator.answers import every_page
 from coordinator.service.signals import stop_signals
 from shared.agreement import short_digest
 from shared.counts import counted

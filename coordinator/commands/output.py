@@ -2,8 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC
 from typing import Annotated, Any
 
 import typer
@@ -12,8 +12,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from coordinator.commands.home_folder import folder_of
 from coordinator.home.settings import Home
+from coordinator.operator.answers import plain
 from shared.terminal import print_json, print_table
-from shared.wire import UNARY_SECONDS
 
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*\Z")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -26,22 +26,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON for scrip
 def home_of(context: typer.Context) -> Home:
     """The coordinator's home, from `--home` or the environment."""
     return Home(folder_of(context))
-
-
-def plain(message: Message) -> dict[str, Any]:
-    """A message with its own field names: moments as ISO text, states as words, bytes as the JSON in them."""
-    return {field.name: _value(message, field) for field in message.DESCRIPTOR.fields}
-
-
-def every_page(call: Callable[..., Any], request: Any) -> Any:
-    """A list as one message: page after page, or the single page of a request that has a limit."""
-    whole = call(request, timeout=UNARY_SECONDS)
-    while whole.next and not request.limit:
-        request.after = whole.next
-        page = call(request, timeout=UNARY_SECONDS)
-        whole.MergeFrom(page)
-        whole.next = page.next
-    return whole
 
 
 def show(message: Message, *, as_json: bool) -> None:
@@ -83,34 +67,6 @@ def _heading(name: str) -> str:
     return "SITEID" if name == "site_id" else name.replace("_", " ")
 
 
-def _value(message: Message, field: Any) -> Any:
-    value = getattr(message, field.name)
-    if field.is_repeated:
-        return [_single_value(element, field) for element in value]
-    if field.message_type is not None and not message.HasField(field.name):
-        return None
-    return _single_value(value, field)
-
-
-def _single_value(value: Any, field: Any) -> Any:  # a field descriptor; the type stubs know two kinds
-    if isinstance(value, Timestamp):
-        return value.ToDatetime(tzinfo=UTC).isoformat()
-    if isinstance(value, Message):
-        return plain(value)
-    if field.enum_type is not None:
-        words = field.enum_type.values_by_number[value].name
-        prefix = field.enum_type.values_by_number[0].name.removesuffix("UNSPECIFIED")
-        return words.removeprefix(prefix).lower()
-    return _text(value) if isinstance(value, bytes) else value
-
-
-def _text(value: bytes) -> Any:
-    try:
-        return json.loads(value) if value else None
-    except ValueError:
-        return value.decode(errors="replace")
-
-
 def _cell(value: Any) -> str:
     """For a person: lists in a line, documents as indented JSON, keys and digests shortened."""
     if isinstance(value, dict):
@@ -134,10 +90,3 @@ def _shortened(value: Any) -> Any:
 def moment(timestamp: Timestamp) -> str:
     """A moment for a person."""
     return f"{timestamp.ToDatetime(tzinfo=UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def end_of(text: str) -> datetime:
-    """The end of a day (`2027-01-31`), or a moment in ISO form; UTC where it names no zone. Raises `ValueError`."""
-    moment = datetime.fromisoformat(text)
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-    return moment + timedelta(days=1) if len(text) == len("2027-01-31") else moment

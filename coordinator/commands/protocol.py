@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
-from coordinator.commands.operator_channel import operator_channel
-from coordinator.commands.output import AsJson, end_of, home_of, show, show_all
+from coordinator.commands.output import AsJson, home_of, show, show_all
+from coordinator.operator.channel import operator_channel
+from coordinator.operator.drafts import end_of
 from shared.errors.inputs import InvalidArgument
 from shared.proto.ricord.v1 import edition_pb2 as pb
 from shared.proto.ricord.v1.edition_pb2_grpc import EditionServiceStub

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from coordinator.commands.operator_channel import operator_channel
-from coordinator.commands.output import AsJson, every_page, home_of, show, show_all
+from coordinator.commands.output import AsJson, home_of, show, show_all
 from coordinator.home.settings import PROGRAM
+from coordinator.operator.answers import every_page
+from coordinator.operator.channel import operator_channel
 from coordinator.service.engine_state import EngineFile
 from shared.errors.inputs import SourceMissing
 from shared.manifest import canonical_json

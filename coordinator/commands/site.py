@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from coordinator.commands.operator_channel import operator_channel
-from coordinator.commands.output import AsJson, every_page, home_of, moment, plain, show, show_fields, show_values
+from coordinator.commands.output import AsJson, home_of, moment, show, show_fields, show_values
 from coordinator.commands.survey_file import read_survey
+from coordinator.operator.answers import every_page, plain
+from coordinator.operator.channel import operator_channel
 from shared.counts import counted
 from shared.proto.ricord.v1 import site_pb2 as pb
 from shared.proto.ricord.v1.site_pb2_grpc import SiteServiceStub
@@ -95,7 +96,7 @@ def show_site(
 def revoke(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="A site's name or SITEID, or a beginning; or a person's name.")],
-    role: Annotated[str, typer.Option(help="site, curator or researcher.")] = "site",
+    role: Annotated[str, typer.Option(help="site, curator, researcher or observer.")] = "site",
     as_json: AsJson = False,
 ) -> None:
     """Refuse every certificate and token of a member from now on; a new join token lets it in again."""

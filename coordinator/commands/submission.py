@@ -4,8 +4,9 @@ from typing import Annotated, Any
 
 import typer
 
-from coordinator.commands.operator_channel import operator_channel
-from coordinator.commands.output import AsJson, every_page, home_of, plain, short, show, show_all, show_fields
+from coordinator.commands.output import AsJson, home_of, short, show, show_all, show_fields
+from coordinator.operator.answers import every_page, plain
+from coordinator.operator.channel import operator_channel
 from shared.counts import counted
 from shared.errors.inputs import InvalidArgument, NotFound
 from shared.proto.ricord.v1 import submission_pb2

@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
-from coordinator.commands.operator_channel import operator_channel
-from coordinator.commands.output import AsJson, every_page, home_of, moment, plain, show_all
+from coordinator.commands.output import AsJson, home_of, moment, show_all
+from coordinator.operator.answers import every_page, plain
+from coordinator.operator.channel import operator_channel
 from shared.proto.ricord.v1 import site_pb2 as pb
 from shared.proto.ricord.v1.site_pb2_grpc import SiteServiceStub
 from shared.terminal import make_app, print_json, print_line
@@ -34,6 +35,16 @@ def researcher(
 ) -> None:
     """A join token for a researcher: `ricord-research enrol --token TOKEN`."""
     _join(context, "researcher", name, as_json=as_json)
+
+
+@token.command()
+def observer(
+    context: typer.Context,
+    name: Annotated[str, typer.Option(help="The observer's short name, without spaces.")],
+    as_json: AsJson = False,
+) -> None:
+    """A join token for an observer: `ricord-coordinator --home FOLDER console enrol --token TOKEN`."""
+    _join(context, "observer", name, as_json=as_json)
 
 
 @token.command()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from coordinator.editions.service import EditionService
-from coordinator.trust.interceptor import peer_of
+from coordinator.trust.interceptor import uri_of
 from shared.proto.ricord.v1 import edition_pb2 as pb
 from shared.proto.ricord.v1.edition_pb2_grpc import EditionServiceServicer
 from shared.wire import from_timestamp, to_timestamp
@@ -28,7 +28,7 @@ class EditionServicer(EditionServiceServicer):
         self, request: pb.AcceptEditionRequest, context: grpc.ServicerContext
     ) -> pb.AcceptEditionResponse:
         """Accept one until a moment."""
-        until, actor = from_timestamp(request.until), peer_of(context).uri
+        until, actor = from_timestamp(request.until), uri_of(context)
         accepted = self._service.accept(request.reference, until, edition=request.edition, actor=actor)
         return pb.AcceptEditionResponse(edition=self._message(accepted))
 

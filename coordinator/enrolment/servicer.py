@@ -11,7 +11,7 @@ from coordinator.enrolment.members import MemberService, SiteView
 from coordinator.enrolment.service import EnrolmentService
 from coordinator.home.identity import Identity, utc_now
 from coordinator.presence.servicer import contact_message
-from coordinator.trust.interceptor import peer_of, peer_serial
+from coordinator.trust.interceptor import peer_of, peer_serial, uri_of
 from shared.crypto.pki import Role
 from shared.crypto.signing import VerifyKey
 from shared.errors.inputs import InvalidArgument
@@ -129,14 +129,14 @@ class SiteServicer(SiteServiceServicer):
     ) -> site_pb2.ImportSurveyResponse:
         """Record who is interested."""
         answers = [_answer(number, answer) for number, answer in enumerate(request.answers, start=1)]
-        recorded, replaced = self._service.import_survey(answers, actor=peer_of(context).uri)
+        recorded, replaced = self._service.import_survey(answers, actor=uri_of(context))
         return site_pb2.ImportSurveyResponse(recorded=recorded, replaced=replaced)
 
     def InviteSite(
         self, request: site_pb2.InviteSiteRequest, context: grpc.ServicerContext
     ) -> site_pb2.InviteSiteResponse:
         """Record and invite."""
-        view, (token, ends) = self._service.invite(request.site_name, actor=peer_of(context).uri)
+        view, (token, ends) = self._service.invite(request.site_name, actor=uri_of(context))
         return site_pb2.InviteSiteResponse(site=_site(view), token=token.text, expires_at=to_timestamp(ends))
 
     def IssueJoinToken(
@@ -145,7 +145,7 @@ class SiteServicer(SiteServiceServicer):
         """Let join."""
         role = _role(request.role)
         name = self._service.whole_name(role, request.name)
-        token, ends = self._service.join_token(role, name, actor=peer_of(context).uri)
+        token, ends = self._service.join_token(role, name, actor=uri_of(context))
         return site_pb2.IssueJoinTokenResponse(token=token.text, expires_at=to_timestamp(ends), name=name)
 
     def ListTokens(
@@ -159,7 +159,7 @@ class SiteServicer(SiteServiceServicer):
         self, request: site_pb2.RevokeTokensRequest, context: grpc.ServicerContext
     ) -> site_pb2.RevokeTokensResponse:
         """At once."""
-        revoked = self._tokens.revoke(request.reference, actor=peer_of(context).uri)
+        revoked = self._tokens.revoke(request.reference, actor=uri_of(context))
         return site_pb2.RevokeTokensResponse(tokens=[_token(row) for row in revoked])
 
     def ListSites(
@@ -181,7 +181,7 @@ class SiteServicer(SiteServiceServicer):
         """Of a member, at once."""
         role = _role(request.role)
         name = self._service.whole_name(role, request.name)
-        revoked, cancelled = self._service.revoke(role, name, actor=peer_of(context).uri)
+        revoked, cancelled = self._service.revoke(role, name, actor=uri_of(context))
         return site_pb2.RevokeCertificatesResponse(revoked=revoked, cancelled_tokens=cancelled, name=name)
 
 

@@ -13,8 +13,16 @@ from shared.frozen import Frozen
 from shared.monitoring.settings import MonitorSettings, OtlpSettings
 from shared.settings import load_settings
 from shared.token import Addresses
+from shared.web.settings import ConsoleSettings
 
 PROGRAM: Literal["ricord-coordinator"] = "ricord-coordinator"
+CONSOLE_PORT = 8421
+
+
+class CentreConsoleSettings(ConsoleSettings):
+    """The section `[console]`: another port than a site's, since both may run on one machine."""
+
+    port: int = Field(default=CONSOLE_PORT, ge=1, le=65_535)
 
 
 class StoreSettings(Frozen):
@@ -67,6 +75,7 @@ class Settings(Frozen):
     store: StoreSettings = StoreSettings()
     monitor: MonitorSettings | None = None
     otlp: OtlpSettings | None = None
+    console: CentreConsoleSettings = CentreConsoleSettings()
 
     @field_validator("federation")
     @classmethod
@@ -149,6 +158,11 @@ class Home:
     def server_certificate(self) -> Path:
         """The TLS certificate of both ports."""
         return self.folder / "keys" / "server.pem"
+
+    @property
+    def console(self) -> Path:
+        """The people of the console: names, roles and digests."""
+        return self.folder / "console.sqlite"
 
     @property
     def operator_key(self) -> Path:

@@ -27,6 +27,7 @@ from coordinator.store.records import (
     RunState,
     SequenceFault,
     Site,
+    SiteTally,
     Submission,
     SubmissionTally,
     TokenRow,
@@ -121,6 +122,9 @@ class Reading(Protocol):
 
     def submission_tally(self) -> Sequence[SubmissionTally]:
         """How many submissions there are by site and state, and their sealed bytes."""
+
+    def received_between(self, since: datetime, until: datetime) -> Sequence[SiteTally]:
+        """What each site's submissions that were received from `since` until before `until` come to, by SITEID."""
 
     def missing_numbers(self) -> Mapping[str, int]:
         """By SITEID, how many sequence numbers below the highest that arrived did not."""

@@ -158,6 +158,14 @@ class ListedSubmission(NamedTuple):
     decision: str | None  # JSON of `Signed`
 
 
+class SiteTally(NamedTuple):
+    """How many submissions of a site were received in some time, and the bytes of their ciphertexts."""
+
+    site_id: str
+    submissions: int
+    bytes: int
+
+
 class SubmissionTally(NamedTuple):
     """How many submissions of a site are in a state, and the bytes of their ciphertexts."""
 

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Text, and_, bindparam, cast, delete, distinct, func, or_, select
 
 from coordinator.store import tables
-from coordinator.store.records import ListedSubmission, SequenceFault, Submission, SubmissionTally, Upload
+from coordinator.store.records import ListedSubmission, SequenceFault, SiteTally, Submission, SubmissionTally, Upload
 from coordinator.store.rows import Rows
 from coordinator.store.statements import selecting
 from shared.ids import AgreementId, Sha256, SiteId, Uid
@@ -64,6 +64,14 @@ class SubmissionRows(Rows):
         sums = select(row.site_id, row.state, func.count(), func.sum(row.ciphertext_size))
         counted = self._connection.execute(sums.group_by(row.site_id, row.state).order_by(row.site_id, row.state))
         return [SubmissionTally(site, state, count, int(size)) for site, state, count, size in counted]
+
+    def received_between(self, since: datetime, until: datetime) -> Sequence[SiteTally]:
+        """From an index alone."""
+        row = tables.submissions.c
+        sums = select(row.site_id, func.count(), func.sum(row.ciphertext_size))
+        between = sums.where(row.received_at >= since, row.received_at < until)
+        counted = self._connection.execute(between.group_by(row.site_id).order_by(row.site_id))
+        return [SiteTally(site, count, int(size)) for site, count, size in counted]
 
     def missing_numbers(self) -> Mapping[str, int]:
         """From an index alone."""

@@ -163,6 +163,7 @@ submissions = Table(
     Index("ix_submissions_curator_changed", "curator", "changed"),
     Index("ix_submissions_agreement_study", "agreement", "study"),
     Index("ix_submissions_tally", "site_id", "state", "ciphertext_size"),
+    Index("ix_submissions_received", "received_at", "site_id", "ciphertext_size"),
 )
 
 withdrawals = Table(

@@ -2,18 +2,22 @@
 
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime, time, timedelta
 from typing import NamedTuple
 
 from coordinator.agreements.lookup import named_site_id
+from coordinator.home.identity import Clock, utc_now
 from coordinator.store.interface import Store
 from coordinator.store.paging import read_page
-from coordinator.store.records import ListedSubmission, SequenceFault, Submission
+from coordinator.store.records import ListedSubmission, SequenceFault, SiteTally, Submission, SubmissionTally
 from coordinator.submission.lookup import named_submission
 from shared.errors.inputs import InvalidArgument
 from shared.frozen import LARGEST_NUMBER
 from shared.ids import SiteId
 
 PAGE = 1000  # submissions
+MOST_WEEKS = 104
+_WEEK = timedelta(weeks=1)
 
 
 class Page(NamedTuple):
@@ -26,8 +30,9 @@ class Page(NamedTuple):
 class SubmissionLists:
     """Submissions by page and by name."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Clock = utc_now) -> None:
         self._store = store
+        self._now = clock
 
     def page(self, *, site: str, curator: str | None, after: int, limit: int, by_change: bool = False) -> Page:
         """What was received after the submission of that number, oldest first, at most `limit` (0: a whole page).
@@ -64,6 +69,19 @@ class SubmissionLists:
                 lambda limit: reading.sequence_faults(site_id, after=place, limit=limit), limit, PAGE
             )
         return rows, f"{rows[-1].site_id}:{rows[-1].sequence}" if more else ""
+
+    def by_week(self, weeks: int) -> tuple[dict[datetime, Sequence[SiteTally]], Sequence[SubmissionTally]]:
+        """What each site sent in each of the last weeks, by their Mondays in UTC, and how many are in which state.
+
+        Raises `InvalidArgument` for none or too many.
+        """
+        if not 1 <= weeks <= MOST_WEEKS:
+            raise InvalidArgument(name="weeks", problem=f"ask for 1 to {MOST_WEEKS}")
+        today = self._now().astimezone(UTC).date()
+        monday = datetime.combine(today - timedelta(days=today.weekday()), time(), UTC)
+        mondays = [monday - number * _WEEK for number in reversed(range(weeks))]
+        with self._store.read() as reading:
+            return {each: reading.received_between(each, each + _WEEK) for each in mondays}, reading.submission_tally()
 
     def submission(self, reference: str, *, curator: str | None = None) -> Submission:
         """One of them; raises as `named_submission` does."""

@@ -101,6 +101,18 @@ class SubmissionServicer(SubmissionServiceServicer):
             next=following,
         )
 
+    def CountByWeek(self, request: pb.CountByWeekRequest, context: grpc.ServicerContext) -> pb.CountByWeekResponse:
+        """Counts and sizes."""
+        weeks, states = self._lists.by_week(request.weeks)
+        return pb.CountByWeekResponse(
+            weeks=[
+                pb.WeekCount(begins_at=to_timestamp(monday), **tally._asdict())
+                for monday, tallies in weeks.items()
+                for tally in tallies
+            ],
+            states=[pb.StateCount(**{**tally._asdict(), "state": _state(tally.state)}) for tally in states],
+        )
+
     def GetSubmission(
         self, request: pb.GetSubmissionRequest, context: grpc.ServicerContext
     ) -> pb.GetSubmissionResponse:
@@ -157,6 +169,10 @@ class SubmissionServicer(SubmissionServiceServicer):
         """What the curator purged."""
         self._withdrawals.note_purge(peer_of(context).name, from_signed(request.statement))
         return pb.ReportPurgeResponse()
+
+
+def _state(state: str) -> pb.SubmissionState.ValueType:
+    return pb.SubmissionState.Value(f"SUBMISSION_STATE_{state.upper()}")
 
 
 def _curator(context: grpc.ServicerContext) -> str | None:
@@ -228,7 +244,7 @@ def _message(row: "Submission | ListedSubmission", manifest: str, decision: str 
             instance_count=stated["instance_count"],
             modalities=stated["modalities"],
             received_at=to_timestamp(row.received_at),
-            state=pb.SubmissionState.Value(f"SUBMISSION_STATE_{row.state.upper()}"),
+            state=_state(row.state),
             decision=to_signed(Signed.model_validate_json(decision)) if decision else None,
             changed=row.changed,
             patient=stated["patient"],

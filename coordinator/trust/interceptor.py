@@ -22,19 +22,20 @@ from coordinator.trust.refusals import STRANGER, NoteRefusal, note_nothing
 from shared.crypto.pki import Peer, Role, parse_spiffe, serial_of
 from shared.durable import is_full_disk
 from shared.errors.base import InternalError, RicordError
-from shared.errors.inputs import InvalidIdentifier
+from shared.errors.inputs import InvalidArgument, InvalidIdentifier
 from shared.errors.storage import DiskFull
 from shared.errors.transport import UploadInterrupted
 from shared.errors.trust import CertificateForeign, RoleNotAllowed
-from shared.wire import refuse
+from shared.wire import PERSON_METADATA, refuse
 
 _ALL = frozenset(Role)
 _COORDINATOR = frozenset({Role.COORDINATOR})
 _SITE = frozenset({Role.SITE})
 _CURATOR = frozenset({Role.CURATOR})
-_MEMBER = frozenset({Role.SITE, Role.CURATOR, Role.RESEARCHER})
+_MEMBER = _ALL - {Role.COORDINATOR}
 _RESEARCHER = frozenset({Role.RESEARCHER})
-_ASKER = _COORDINATOR | _RESEARCHER  # who sees runs: an operator all, a researcher their own
+_ASKER = _COORDINATOR | _RESEARCHER  # who asks for runs, and sees an operator all, a researcher their own
+_READER = _COORDINATOR | {Role.OBSERVER}  # who sees what the coordinator sees; an observer changes nothing
 
 # Every method of the main port; a method without a row is refused (tests/unit/coordinator/trust: each has a row).
 ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
@@ -43,24 +44,24 @@ ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
         "/ricord.v1.AgreementService/DraftAgreement": _COORDINATOR,
         "/ricord.v1.AgreementService/AmendAgreement": _COORDINATOR,
         "/ricord.v1.AgreementService/AttachDocument": _COORDINATOR,
-        "/ricord.v1.AgreementService/ListAgreements": _COORDINATOR,
+        "/ricord.v1.AgreementService/ListAgreements": _READER,
         "/ricord.v1.AgreementService/ListSealedAgreements": _CURATOR,
-        "/ricord.v1.AgreementService/GetAgreement": _COORDINATOR,
+        "/ricord.v1.AgreementService/GetAgreement": _READER,
         "/ricord.v1.AgreementService/ExecuteAgreement": _COORDINATOR,
         "/ricord.v1.AgreementService/SuspendAgreement": _COORDINATOR,
         "/ricord.v1.AgreementService/TerminateAgreement": _COORDINATOR,
-        "/ricord.v1.AuditService/ListAuditEvents": _COORDINATOR,
-        "/ricord.v1.AuditService/VerifyAudit": _COORDINATOR,
+        "/ricord.v1.AuditService/ListAuditEvents": _READER,
+        "/ricord.v1.AuditService/VerifyAudit": _READER,
         "/ricord.v1.AuditService/GetProof": _MEMBER,
         "/ricord.v1.AuditService/ReturnReceipts": _SITE,
-        "/ricord.v1.CohortService/ListCohorts": _ASKER,
+        "/ricord.v1.CohortService/ListCohorts": _ASKER | _READER,
         "/ricord.v1.CohortService/ComputeCohort": _COORDINATOR,
-        "/ricord.v1.CohortService/GetCohort": _ASKER,
-        "/ricord.v1.EditionService/ListEditions": _COORDINATOR,
+        "/ricord.v1.CohortService/GetCohort": _ASKER | _READER,
+        "/ricord.v1.EditionService/ListEditions": _READER,
         "/ricord.v1.EditionService/AcceptEdition": _COORDINATOR,
         "/ricord.v1.FederationService/StartRun": _COORDINATOR,
-        "/ricord.v1.FederationService/GetRun": _ASKER,
-        "/ricord.v1.FederationService/ListRuns": _ASKER,
+        "/ricord.v1.FederationService/GetRun": _ASKER | _READER,
+        "/ricord.v1.FederationService/ListRuns": _ASKER | _READER,
         "/ricord.v1.FederationService/WatchRun": _RESEARCHER,
         "/ricord.v1.FederationService/FetchModel": _ASKER,
         "/ricord.v1.FederationService/GetOffer": _ASKER,
@@ -83,13 +84,14 @@ ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
         "/ricord.v1.SiteService/IssueJoinToken": _COORDINATOR,
         "/ricord.v1.SiteService/ListTokens": _COORDINATOR,
         "/ricord.v1.SiteService/RevokeTokens": _COORDINATOR,
-        "/ricord.v1.SiteService/ListSites": _COORDINATOR,
-        "/ricord.v1.SiteService/GetSite": _COORDINATOR,
+        "/ricord.v1.SiteService/ListSites": _READER,
+        "/ricord.v1.SiteService/GetSite": _READER,
         "/ricord.v1.SiteService/RevokeCertificates": _COORDINATOR,
         "/ricord.v1.SubmissionService/GetUploadOffset": _SITE,
         "/ricord.v1.SubmissionService/Upload": _SITE,
-        "/ricord.v1.SubmissionService/ListSubmissions": _COORDINATOR | _CURATOR | _SITE,
-        "/ricord.v1.SubmissionService/ListSequenceFaults": _COORDINATOR,
+        "/ricord.v1.SubmissionService/ListSubmissions": _READER | _CURATOR | _SITE,
+        "/ricord.v1.SubmissionService/ListSequenceFaults": _READER,
+        "/ricord.v1.SubmissionService/CountByWeek": _READER,
         "/ricord.v1.SubmissionService/GetSubmission": _COORDINATOR | _CURATOR,
         "/ricord.v1.SubmissionService/Fetch": _CURATOR,
         "/ricord.v1.SubmissionService/Decide": _CURATOR,
@@ -103,6 +105,7 @@ ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
 # A watch holds a thread for as long as the caller likes, and on the enrolment port the caller may be anybody.
 UNSERVED = frozenset({"/grpc.health.v1.Health/Watch"})
 
+_LONGEST_PERSON = 100  # characters of a name
 AccessCheck = Callable[[str, grpc.ServicerContext], None]
 
 _log = structlog.get_logger("coordinator")
@@ -118,14 +121,31 @@ def peer_of(context: grpc.ServicerContext) -> Peer:
 
 
 def actor_of(context: grpc.ServicerContext) -> str:
-    """Who calls, as runs and the audit log name them: role and name."""
+    """Who calls, as runs and the audit log name them: role and name, and the person at an operator's console."""
     peer = peer_of(context)
-    return f"{peer.role}/{peer.name}"
+    return f"{peer.role}/{peer.name}{_person_of(context, peer)}"
+
+
+def uri_of(context: grpc.ServicerContext) -> str:
+    """Who calls, as the audit log names who changes members and agreements; else as `actor_of`."""
+    peer = peer_of(context)
+    return f"{peer.uri}{_person_of(context, peer)}"
+
+
+def _person_of(context: grpc.ServicerContext, peer: Peer) -> str:
+    """The person who is signed in to an operator's console, by its word; raises `InvalidArgument` for no name."""
+    values = [value for key, value in context.invocation_metadata() if key == PERSON_METADATA]
+    if not values or peer.role is not Role.COORDINATOR:
+        return ""
+    name = cast("bytes", values[0]).decode(errors="replace") if len(values) == 1 else ""
+    if not 0 < len(name) <= _LONGEST_PERSON or not name.isprintable():
+        raise InvalidArgument(name="The person", problem=f"a name is a line of at most {_LONGEST_PERSON} characters")
+    return f" ({name})"
 
 
 def asker_of(context: grpc.ServicerContext) -> str | None:
-    """Whose runs the caller may see: their own; `None` for an operator, who sees all."""
-    return None if peer_of(context).role is Role.COORDINATOR else actor_of(context)
+    """Whose runs the caller may see: their own; `None` for operators and observers, who see all."""
+    return None if peer_of(context).role in _READER else actor_of(context)
 
 
 def caller_of(context: grpc.ServicerContext) -> str:

@@ -46,6 +46,7 @@ class Role(StrEnum):
     COORDINATOR = "coordinator"
     CURATOR = "curator"
     RESEARCHER = "researcher"
+    OBSERVER = "observer"
 
 
 class Peer(Frozen):

@@ -13,11 +13,11 @@ from typing import Any
 
 import grpc
 
-from coordinator.commands.operator_channel import operator_channel
 from coordinator.curation.membership import CuratorHome, join
 from coordinator.home.identity import Identity
 from coordinator.home.init import create_federation, open_home_store, open_identity
 from coordinator.home.settings import Home, Settings
+from coordinator.operator.channel import operator_channel
 from coordinator.research.home import ResearcherHome
 from coordinator.research.home import enrol as enrol_researcher
 from coordinator.service.composition import services

@@ -467,23 +467,62 @@ class GetAgreementRequest(_message.Message):
 Global___GetAgreementRequest: _TypeAlias = GetAgreementRequest  # noqa: Y015
 
 @_typing.final
+class FormerVersion(_message.Message):
+    """A version that another one replaced."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
+    CONSENT_FIELD_NUMBER: _builtins.int
+    EXECUTION_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    terms: _builtins.bytes
+    """Canonical JSON."""
+    @_builtins.property
+    def consent(self) -> _signed_pb2.SignedDocument: ...
+    @_builtins.property
+    def execution(self) -> _signed_pb2.SignedDocument: ...
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        terms: _builtins.bytes = ...,
+        consent: _signed_pb2.SignedDocument | None = ...,
+        execution: _signed_pb2.SignedDocument | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent", "execution", b"execution"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent", "execution", b"execution", "terms", b"terms", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FormerVersion: _TypeAlias = FormerVersion  # noqa: Y015
+
+@_typing.final
 class GetAgreementResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     AGREEMENT_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
+    VERSIONS_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     @_builtins.property
     def agreement(self) -> Global___Agreement: ...
+    @_builtins.property
+    def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___FormerVersion]:
+        """The oldest first."""
+
     def __init__(
         self,
         *,
         agreement: Global___Agreement | None = ...,
         text: _builtins.str = ...,
+        versions: _abc.Iterable[Global___FormerVersion] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "text", b"text", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from shared.proto.ricord.v1 import signed_pb2 as ricord_dot_v1_dot_signed__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15ricord/v1/audit.proto\x12\tricord.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16ricord/v1/signed.proto\"\x93\x01\n\nAuditEvent\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x04 \x01(\t\x12\x0e\n\x06object\x18\x05 \x01(\t\x12\x0e\n\x06result\x18\x06 \x01(\t\x12\x0e\n\x06\x64igest\x18\x07 \x01(\t\"6\n\x16ListAuditEventsRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\x04\x12\r\n\x05limit\x18\x02 \x01(\r\"@\n\x17ListAuditEventsResponse\x12%\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x15.ricord.v1.AuditEvent\"\x14\n\x12VerifyAuditRequest\"\x9d\x01\n\x13VerifyAuditResponse\x12\x0e\n\x06intact\x18\x01 \x01(\x08\x12\x0e\n\x06\x65vents\x18\x02 \x01(\x04\x12\x0c\n\x04head\x18\x03 \x01(\t\x12\x11\n\tbroken_at\x18\x04 \x01(\x04\x12\x0c\n\x04root\x18\x05 \x01(\t\x12\x0c\n\x04kept\x18\x06 \x01(\x04\x12)\n\x06signed\x18\x07 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"0\n\x0fGetProofRequest\x12\x0c\n\x04size\x18\x01 \x01(\x04\x12\x0f\n\x07numbers\x18\x02 \x03(\x04\"y\n\x10GetProofResponse\x12\'\n\x04head\x18\x01 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12\x13\n\x0b\x63onsistency\x18\x02 \x03(\x0c\x12\'\n\x05paths\x18\x03 \x03(\x0b\x32\x18.ricord.v1.InclusionPath\"\x1f\n\rInclusionPath\x12\x0e\n\x06hashes\x18\x01 \x03(\x0c\"D\n\x15ReturnReceiptsRequest\x12+\n\x08receipts\x18\x01 \x03(\x0b\x32\x19.ricord.v1.SignedDocument\")\n\x16ReturnReceiptsResponse\x12\x0f\n\x07missing\x18\x01 \x03(\t2\xd2\x02\n\x0c\x41uditService\x12X\n\x0fListAuditEvents\x12!.ricord.v1.ListAuditEventsRequest\x1a\".ricord.v1.ListAuditEventsResponse\x12L\n\x0bVerifyAudit\x12\x1d.ricord.v1.VerifyAuditRequest\x1a\x1e.ricord.v1.VerifyAuditResponse\x12\x43\n\x08GetProof\x12\x1a.ricord.v1.GetProofRequest\x1a\x1b.ricord.v1.GetProofResponse\x12U\n\x0eReturnReceipts\x12 .ricord.v1.ReturnReceiptsRequest\x1a!.ricord.v1.ReturnReceiptsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15ricord/v1/audit.proto\x12\tricord.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16ricord/v1/signed.proto\"\x93\x01\n\nAuditEvent\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x04 \x01(\t\x12\x0e\n\x06object\x18\x05 \x01(\t\x12\x0e\n\x06result\x18\x06 \x01(\t\x12\x0e\n\x06\x64igest\x18\x07 \x01(\t\"L\n\x16ListAuditEventsRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\x04\x12\r\n\x05limit\x18\x02 \x01(\r\x12\x14\n\x0cnewest_first\x18\x03 \x01(\x08\"@\n\x17ListAuditEventsResponse\x12%\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x15.ricord.v1.AuditEvent\"\x14\n\x12VerifyAuditRequest\"\x9d\x01\n\x13VerifyAuditResponse\x12\x0e\n\x06intact\x18\x01 \x01(\x08\x12\x0e\n\x06\x65vents\x18\x02 \x01(\x04\x12\x0c\n\x04head\x18\x03 \x01(\t\x12\x11\n\tbroken_at\x18\x04 \x01(\x04\x12\x0c\n\x04root\x18\x05 \x01(\t\x12\x0c\n\x04kept\x18\x06 \x01(\x04\x12)\n\x06signed\x18\x07 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"0\n\x0fGetProofRequest\x12\x0c\n\x04size\x18\x01 \x01(\x04\x12\x0f\n\x07numbers\x18\x02 \x03(\x04\"y\n\x10GetProofResponse\x12\'\n\x04head\x18\x01 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12\x13\n\x0b\x63onsistency\x18\x02 \x03(\x0c\x12\'\n\x05paths\x18\x03 \x03(\x0b\x32\x18.ricord.v1.InclusionPath\"\x1f\n\rInclusionPath\x12\x0e\n\x06hashes\x18\x01 \x03(\x0c\"D\n\x15ReturnReceiptsRequest\x12+\n\x08receipts\x18\x01 \x03(\x0b\x32\x19.ricord.v1.SignedDocument\")\n\x16ReturnReceiptsResponse\x12\x0f\n\x07missing\x18\x01 \x03(\t2\xd2\x02\n\x0c\x41uditService\x12X\n\x0fListAuditEvents\x12!.ricord.v1.ListAuditEventsRequest\x1a\".ricord.v1.ListAuditEventsResponse\x12L\n\x0bVerifyAudit\x12\x1d.ricord.v1.VerifyAuditRequest\x1a\x1e.ricord.v1.VerifyAuditResponse\x12\x43\n\x08GetProof\x12\x1a.ricord.v1.GetProofRequest\x1a\x1b.ricord.v1.GetProofResponse\x12U\n\x0eReturnReceipts\x12 .ricord.v1.ReturnReceiptsRequest\x1a!.ricord.v1.ReturnReceiptsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,23 +36,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUDITEVENT']._serialized_start=94
   _globals['_AUDITEVENT']._serialized_end=241
   _globals['_LISTAUDITEVENTSREQUEST']._serialized_start=243
-  _globals['_LISTAUDITEVENTSREQUEST']._serialized_end=297
-  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_start=299
-  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_end=363
-  _globals['_VERIFYAUDITREQUEST']._serialized_start=365
-  _globals['_VERIFYAUDITREQUEST']._serialized_end=385
-  _globals['_VERIFYAUDITRESPONSE']._serialized_start=388
-  _globals['_VERIFYAUDITRESPONSE']._serialized_end=545
-  _globals['_GETPROOFREQUEST']._serialized_start=547
-  _globals['_GETPROOFREQUEST']._serialized_end=595
-  _globals['_GETPROOFRESPONSE']._serialized_start=597
-  _globals['_GETPROOFRESPONSE']._serialized_end=718
-  _globals['_INCLUSIONPATH']._serialized_start=720
-  _globals['_INCLUSIONPATH']._serialized_end=751
-  _globals['_RETURNRECEIPTSREQUEST']._serialized_start=753
-  _globals['_RETURNRECEIPTSREQUEST']._serialized_end=821
-  _globals['_RETURNRECEIPTSRESPONSE']._serialized_start=823
-  _globals['_RETURNRECEIPTSRESPONSE']._serialized_end=864
-  _globals['_AUDITSERVICE']._serialized_start=867
-  _globals['_AUDITSERVICE']._serialized_end=1205
+  _globals['_LISTAUDITEVENTSREQUEST']._serialized_end=319
+  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_start=321
+  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_end=385
+  _globals['_VERIFYAUDITREQUEST']._serialized_start=387
+  _globals['_VERIFYAUDITREQUEST']._serialized_end=407
+  _globals['_VERIFYAUDITRESPONSE']._serialized_start=410
+  _globals['_VERIFYAUDITRESPONSE']._serialized_end=567
+  _globals['_GETPROOFREQUEST']._serialized_start=569
+  _globals['_GETPROOFREQUEST']._serialized_end=617
+  _globals['_GETPROOFRESPONSE']._serialized_start=619
+  _globals['_GETPROOFRESPONSE']._serialized_end=740
+  _globals['_INCLUSIONPATH']._serialized_start=742
+  _globals['_INCLUSIONPATH']._serialized_end=773
+  _globals['_RETURNRECEIPTSREQUEST']._serialized_start=775
+  _globals['_RETURNRECEIPTSREQUEST']._serialized_end=843
+  _globals['_RETURNRECEIPTSRESPONSE']._serialized_start=845
+  _globals['_RETURNRECEIPTSRESPONSE']._serialized_end=886
+  _globals['_AUDITSERVICE']._serialized_start=889
+  _globals['_AUDITSERVICE']._serialized_end=1227
 # @@protoc_insertion_point(module_scope)

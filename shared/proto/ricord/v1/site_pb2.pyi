@@ -245,7 +245,7 @@ class IssueJoinTokenRequest(_message.Message):
     ROLE_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     role: _builtins.str
-    """curator, researcher or site."""
+    """curator, researcher, observer or site."""
     name: _builtins.str
     """The person's or program's name; for a site its name or SITEID, or a beginning that no other has."""
     def __init__(

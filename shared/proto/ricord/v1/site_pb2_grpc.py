@@ -96,7 +96,7 @@ class SiteServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def IssueJoinToken(self, request, context):
-        """A join token for a curator or researcher, or for a site that must enrol again.
+        """A join token for a curator, researcher or observer, or for a site that must enrol again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

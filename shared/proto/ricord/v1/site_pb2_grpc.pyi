@@ -38,7 +38,7 @@ class SiteServiceStub:
     InviteSite: _grpc.UnaryUnaryMultiCallable[_site_pb2.InviteSiteRequest, _site_pb2.InviteSiteResponse]
     """Record a site and issue its invitation token."""
     IssueJoinToken: _grpc.UnaryUnaryMultiCallable[_site_pb2.IssueJoinTokenRequest, _site_pb2.IssueJoinTokenResponse]
-    """A join token for a curator or researcher, or for a site that must enrol again."""
+    """A join token for a curator, researcher or observer, or for a site that must enrol again."""
     ListTokens: _grpc.UnaryUnaryMultiCallable[_site_pb2.ListTokensRequest, _site_pb2.ListTokensResponse]
     """What was issued, never a secret."""
     RevokeTokens: _grpc.UnaryUnaryMultiCallable[_site_pb2.RevokeTokensRequest, _site_pb2.RevokeTokensResponse]
@@ -58,7 +58,7 @@ class SiteServiceAsyncStub(SiteServiceStub):
     InviteSite: _aio.UnaryUnaryMultiCallable[_site_pb2.InviteSiteRequest, _site_pb2.InviteSiteResponse]  # type: ignore[assignment]
     """Record a site and issue its invitation token."""
     IssueJoinToken: _aio.UnaryUnaryMultiCallable[_site_pb2.IssueJoinTokenRequest, _site_pb2.IssueJoinTokenResponse]  # type: ignore[assignment]
-    """A join token for a curator or researcher, or for a site that must enrol again."""
+    """A join token for a curator, researcher or observer, or for a site that must enrol again."""
     ListTokens: _aio.UnaryUnaryMultiCallable[_site_pb2.ListTokensRequest, _site_pb2.ListTokensResponse]  # type: ignore[assignment]
     """What was issued, never a secret."""
     RevokeTokens: _aio.UnaryUnaryMultiCallable[_site_pb2.RevokeTokensRequest, _site_pb2.RevokeTokensResponse]  # type: ignore[assignment]
@@ -93,7 +93,7 @@ class SiteServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _site_pb2.IssueJoinTokenRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_site_pb2.IssueJoinTokenResponse, _abc.Awaitable[_site_pb2.IssueJoinTokenResponse]]:
-        """A join token for a curator or researcher, or for a site that must enrol again."""
+        """A join token for a curator, researcher or observer, or for a site that must enrol again."""
 
     @_abc_1.abstractmethod
     def ListTokens(

@@ -26,15 +26,15 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from shared.proto.ricord.v1 import signed_pb2 as ricord_dot_v1_dot_signed__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aricord/v1/submission.proto\x12\tricord.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16ricord/v1/signed.proto\"E\n\x16GetUploadOffsetRequest\x12+\n\x08manifest\x18\x01 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"\x83\x01\n\x17GetUploadOffsetResponse\x12\x0f\n\x07\x64urable\x18\x01 \x01(\x04\x12*\n\x07receipt\x18\x02 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12+\n\x08manifest\x18\x03 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"K\n\x0cUploadHeader\x12+\n\x08manifest\x18\x01 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"S\n\rUploadRequest\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x17.ricord.v1.UploadHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"\x86\x01\n\x0eUploadResponse\x12\x11\n\x07\x64urable\x18\x01 \x01(\x04H\x00\x12,\n\x07receipt\x18\x02 \x01(\x0b\x32\x19.ricord.v1.SignedDocumentH\x00\x12+\n\x08manifest\x18\x03 \x01(\x0b\x32\x19.ricord.v1.SignedDocumentB\x06\n\x04part\"\xd6\x03\n\nSubmission\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07site_id\x18\x02 \x01(\t\x12\r\n\x05study\x18\x03 \x01(\t\x12\x14\n\x0c\x61greement_id\x18\x04 \x01(\t\x12\x19\n\x11\x61greement_version\x18\x05 \x01(\r\x12\x10\n\x08sequence\x18\x06 \x01(\x04\x12\x17\n\x0f\x63ontents_sha256\x18\x07 \x01(\t\x12\x19\n\x11\x63iphertext_sha256\x18\x08 \x01(\t\x12\x17\n\x0f\x63iphertext_size\x18\t \x01(\x04\x12\x14\n\x0cseries_count\x18\n \x01(\r\x12\x16\n\x0einstance_count\x18\x0b \x01(\r\x12\x12\n\nmodalities\x18\x0c \x03(\t\x12/\n\x0breceived_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07problem\x18\x0e \x01(\t\x12\x0e\n\x06number\x18\x0f \x01(\x04\x12)\n\x05state\x18\x10 \x01(\x0e\x32\x1a.ricord.v1.SubmissionState\x12+\n\x08\x64\x65\x63ision\x18\x11 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12\x0f\n\x07\x63hanged\x18\x12 \x01(\x04\x12\x0f\n\x07patient\x18\x13 \x01(\t\";\n\x0bSequenceGap\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\r\n\x05\x66irst\x18\x02 \x01(\x04\x12\x0c\n\x04last\x18\x03 \x01(\x04\"B\n\x0eSequenceRepeat\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\r\n\x05\x63ount\x18\x03 \x01(\r\"Z\n\x16ListSubmissionsRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\x04\x12\r\n\x05limit\x18\x03 \x01(\r\x12\x11\n\tby_change\x18\x04 \x01(\x08\"_\n\x17ListSubmissionsResponse\x12*\n\x0bsubmissions\x18\x01 \x03(\x0b\x32\x15.ricord.v1.Submission\x12\x0c\n\x04next\x18\x04 \x01(\x04J\x04\x08\x02\x10\x03J\x04\x08\x03\x10\x04\"J\n\x19ListSequenceFaultsRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\r\"|\n\x1aListSequenceFaultsResponse\x12$\n\x04gaps\x18\x01 \x03(\x0b\x32\x16.ricord.v1.SequenceGap\x12*\n\x07repeats\x18\x02 \x03(\x0b\x32\x19.ricord.v1.SequenceRepeat\x12\x0c\n\x04next\x18\x03 \x01(\t\"\"\n\x14GetSubmissionRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x9b\x01\n\x15GetSubmissionResponse\x12)\n\nsubmission\x18\x01 \x01(\x0b\x32\x15.ricord.v1.Submission\x12+\n\x08manifest\x18\x02 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12*\n\x07receipt\x18\x03 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"*\n\x0c\x46\x65tchRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"\xe9\x01\n\x0b\x46\x65tchHeader\x12)\n\nsubmission\x18\x01 \x01(\x0b\x32\x15.ricord.v1.Submission\x12+\n\x08manifest\x18\x02 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12\x17\n\x0fsite_verify_key\x18\x03 \x01(\t\x12*\n\x07\x63onsent\x18\x04 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12,\n\texecution\x18\x05 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12\x0f\n\x07\x65\x64ition\x18\x06 \x01(\t\"R\n\rFetchResponse\x12(\n\x06header\x18\x01 \x01(\x0b\x32\x16.ricord.v1.FetchHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"<\n\rDecideRequest\x12+\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"\x10\n\x0e\x44\x65\x63ideResponse\"9\n\x0fWithdrawRequest\x12\x13\n\x0bsubmissions\x18\x01 \x03(\t\x12\x11\n\tinstances\x18\x02 \x03(\t\"?\n\x10WithdrawResponse\x12+\n\x08receipts\x18\x01 \x03(\x0b\x32\x19.ricord.v1.SignedDocument\".\n\x18\x41llowResubmissionRequest\x12\x12\n\nsubmission\x18\x01 \x01(\t\"\x1b\n\x19\x41llowResubmissionResponse\"\xa8\x02\n\nWithdrawal\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x12\n\nsubmission\x18\x02 \x01(\t\x12\x0f\n\x07site_id\x18\x03 \x01(\t\x12\r\n\x05study\x18\x04 \x01(\t\x12\n\n\x02\x62y\x18\x05 \x01(\t\x12\x11\n\tinstances\x18\x06 \x03(\t\x12\x30\n\x0cwithdrawn_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08\x64\x65letion\x18\x08 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12(\n\x05purge\x18\t \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12.\n\nallowed_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"H\n\x16ListWithdrawalsRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\x04\x12\r\n\x05limit\x18\x02 \x01(\r\x12\x10\n\x08unpurged\x18\x03 \x01(\x08\"S\n\x17ListWithdrawalsResponse\x12*\n\x0bwithdrawals\x18\x01 \x03(\x0b\x32\x15.ricord.v1.Withdrawal\x12\x0c\n\x04next\x18\x02 \x01(\x04\"B\n\x12ReportPurgeRequest\x12,\n\tstatement\x18\x01 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"\x15\n\x13ReportPurgeResponse*\xd2\x01\n\x0fSubmissionState\x12 \n\x1cSUBMISSION_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19SUBMISSION_STATE_RECEIVED\x10\x01\x12 \n\x1cSUBMISSION_STATE_QUARANTINED\x10\x02\x12\x1d\n\x19SUBMISSION_STATE_ACCEPTED\x10\x03\x12\x1d\n\x19SUBMISSION_STATE_REJECTED\x10\x04\x12\x1e\n\x1aSUBMISSION_STATE_WITHDRAWN\x10\x05\x32\x8b\x07\n\x11SubmissionService\x12X\n\x0fGetUploadOffset\x12!.ricord.v1.GetUploadOffsetRequest\x1a\".ricord.v1.GetUploadOffsetResponse\x12\x41\n\x06Upload\x12\x18.ricord.v1.UploadRequest\x1a\x19.ricord.v1.UploadResponse(\x01\x30\x01\x12X\n\x0fListSubmissions\x12!.ricord.v1.ListSubmissionsRequest\x1a\".ricord.v1.ListSubmissionsResponse\x12\x61\n\x12ListSequenceFaults\x12$.ricord.v1.ListSequenceFaultsRequest\x1a%.ricord.v1.ListSequenceFaultsResponse\x12R\n\rGetSubmission\x12\x1f.ricord.v1.GetSubmissionRequest\x1a .ricord.v1.GetSubmissionResponse\x12<\n\x05\x46\x65tch\x12\x17.ricord.v1.FetchRequest\x1a\x18.ricord.v1.FetchResponse0\x01\x12=\n\x06\x44\x65\x63ide\x12\x18.ricord.v1.DecideRequest\x1a\x19.ricord.v1.DecideResponse\x12\x43\n\x08Withdraw\x12\x1a.ricord.v1.WithdrawRequest\x1a\x1b.ricord.v1.WithdrawResponse\x12^\n\x11\x41llowResubmission\x12#.ricord.v1.AllowResubmissionRequest\x1a$.ricord.v1.AllowResubmissionResponse\x12X\n\x0fListWithdrawals\x12!.ricord.v1.ListWithdrawalsRequest\x1a\".ricord.v1.ListWithdrawalsResponse\x12L\n\x0bReportPurge\x12\x1d.ricord.v1.ReportPurgeRequest\x1a\x1e.ricord.v1.ReportPurgeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aricord/v1/submission.proto\x12\tricord.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16ricord/v1/signed.proto\"E\n\x16GetUploadOffsetRequest\x12+\n\x08manifest\x18\x01 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"\x83\x01\n\x17GetUploadOffsetResponse\x12\x0f\n\x07\x64urable\x18\x01 \x01(\x04\x12*\n\x07receipt\x18\x02 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12+\n\x08manifest\x18\x03 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"K\n\x0cUploadHeader\x12+\n\x08manifest\x18\x01 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"S\n\rUploadRequest\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x17.ricord.v1.UploadHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"\x86\x01\n\x0eUploadResponse\x12\x11\n\x07\x64urable\x18\x01 \x01(\x04H\x00\x12,\n\x07receipt\x18\x02 \x01(\x0b\x32\x19.ricord.v1.SignedDocumentH\x00\x12+\n\x08manifest\x18\x03 \x01(\x0b\x32\x19.ricord.v1.SignedDocumentB\x06\n\x04part\"\xd6\x03\n\nSubmission\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07site_id\x18\x02 \x01(\t\x12\r\n\x05study\x18\x03 \x01(\t\x12\x14\n\x0c\x61greement_id\x18\x04 \x01(\t\x12\x19\n\x11\x61greement_version\x18\x05 \x01(\r\x12\x10\n\x08sequence\x18\x06 \x01(\x04\x12\x17\n\x0f\x63ontents_sha256\x18\x07 \x01(\t\x12\x19\n\x11\x63iphertext_sha256\x18\x08 \x01(\t\x12\x17\n\x0f\x63iphertext_size\x18\t \x01(\x04\x12\x14\n\x0cseries_count\x18\n \x01(\r\x12\x16\n\x0einstance_count\x18\x0b \x01(\r\x12\x12\n\nmodalities\x18\x0c \x03(\t\x12/\n\x0breceived_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07problem\x18\x0e \x01(\t\x12\x0e\n\x06number\x18\x0f \x01(\x04\x12)\n\x05state\x18\x10 \x01(\x0e\x32\x1a.ricord.v1.SubmissionState\x12+\n\x08\x64\x65\x63ision\x18\x11 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12\x0f\n\x07\x63hanged\x18\x12 \x01(\x04\x12\x0f\n\x07patient\x18\x13 \x01(\t\";\n\x0bSequenceGap\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\r\n\x05\x66irst\x18\x02 \x01(\x04\x12\x0c\n\x04last\x18\x03 \x01(\x04\"B\n\x0eSequenceRepeat\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\r\n\x05\x63ount\x18\x03 \x01(\r\"Z\n\x16ListSubmissionsRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\x04\x12\r\n\x05limit\x18\x03 \x01(\r\x12\x11\n\tby_change\x18\x04 \x01(\x08\"_\n\x17ListSubmissionsResponse\x12*\n\x0bsubmissions\x18\x01 \x03(\x0b\x32\x15.ricord.v1.Submission\x12\x0c\n\x04next\x18\x04 \x01(\x04J\x04\x08\x02\x10\x03J\x04\x08\x03\x10\x04\"J\n\x19ListSequenceFaultsRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\r\"|\n\x1aListSequenceFaultsResponse\x12$\n\x04gaps\x18\x01 \x03(\x0b\x32\x16.ricord.v1.SequenceGap\x12*\n\x07repeats\x18\x02 \x03(\x0b\x32\x19.ricord.v1.SequenceRepeat\x12\x0c\n\x04next\x18\x03 \x01(\t\"#\n\x12\x43ountByWeekRequest\x12\r\n\x05weeks\x18\x01 \x01(\r\"o\n\tWeekCount\x12-\n\tbegins_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07site_id\x18\x02 \x01(\t\x12\x13\n\x0bsubmissions\x18\x03 \x01(\x04\x12\r\n\x05\x62ytes\x18\x04 \x01(\x04\"l\n\nStateCount\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12)\n\x05state\x18\x02 \x01(\x0e\x32\x1a.ricord.v1.SubmissionState\x12\x13\n\x0bsubmissions\x18\x03 \x01(\x04\x12\r\n\x05\x62ytes\x18\x04 \x01(\x04\"a\n\x13\x43ountByWeekResponse\x12#\n\x05weeks\x18\x01 \x03(\x0b\x32\x14.ricord.v1.WeekCount\x12%\n\x06states\x18\x02 \x03(\x0b\x32\x15.ricord.v1.StateCount\"\"\n\x14GetSubmissionRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x9b\x01\n\x15GetSubmissionResponse\x12)\n\nsubmission\x18\x01 \x01(\x0b\x32\x15.ricord.v1.Submission\x12+\n\x08manifest\x18\x02 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12*\n\x07receipt\x18\x03 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"*\n\x0c\x46\x65tchRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"\xe9\x01\n\x0b\x46\x65tchHeader\x12)\n\nsubmission\x18\x01 \x01(\x0b\x32\x15.ricord.v1.Submission\x12+\n\x08manifest\x18\x02 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12\x17\n\x0fsite_verify_key\x18\x03 \x01(\t\x12*\n\x07\x63onsent\x18\x04 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12,\n\texecution\x18\x05 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12\x0f\n\x07\x65\x64ition\x18\x06 \x01(\t\"R\n\rFetchResponse\x12(\n\x06header\x18\x01 \x01(\x0b\x32\x16.ricord.v1.FetchHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"<\n\rDecideRequest\x12+\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"\x10\n\x0e\x44\x65\x63ideResponse\"9\n\x0fWithdrawRequest\x12\x13\n\x0bsubmissions\x18\x01 \x03(\t\x12\x11\n\tinstances\x18\x02 \x03(\t\"?\n\x10WithdrawResponse\x12+\n\x08receipts\x18\x01 \x03(\x0b\x32\x19.ricord.v1.SignedDocument\".\n\x18\x41llowResubmissionRequest\x12\x12\n\nsubmission\x18\x01 \x01(\t\"\x1b\n\x19\x41llowResubmissionResponse\"\xa8\x02\n\nWithdrawal\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x12\n\nsubmission\x18\x02 \x01(\t\x12\x0f\n\x07site_id\x18\x03 \x01(\t\x12\r\n\x05study\x18\x04 \x01(\t\x12\n\n\x02\x62y\x18\x05 \x01(\t\x12\x11\n\tinstances\x18\x06 \x03(\t\x12\x30\n\x0cwithdrawn_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08\x64\x65letion\x18\x08 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12(\n\x05purge\x18\t \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12.\n\nallowed_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"H\n\x16ListWithdrawalsRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\x04\x12\r\n\x05limit\x18\x02 \x01(\r\x12\x10\n\x08unpurged\x18\x03 \x01(\x08\"S\n\x17ListWithdrawalsResponse\x12*\n\x0bwithdrawals\x18\x01 \x03(\x0b\x32\x15.ricord.v1.Withdrawal\x12\x0c\n\x04next\x18\x02 \x01(\x04\"B\n\x12ReportPurgeRequest\x12,\n\tstatement\x18\x01 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"\x15\n\x13ReportPurgeResponse*\xd2\x01\n\x0fSubmissionState\x12 \n\x1cSUBMISSION_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19SUBMISSION_STATE_RECEIVED\x10\x01\x12 \n\x1cSUBMISSION_STATE_QUARANTINED\x10\x02\x12\x1d\n\x19SUBMISSION_STATE_ACCEPTED\x10\x03\x12\x1d\n\x19SUBMISSION_STATE_REJECTED\x10\x04\x12\x1e\n\x1aSUBMISSION_STATE_WITHDRAWN\x10\x05\x32\xd9\x07\n\x11SubmissionService\x12X\n\x0fGetUploadOffset\x12!.ricord.v1.GetUploadOffsetRequest\x1a\".ricord.v1.GetUploadOffsetResponse\x12\x41\n\x06Upload\x12\x18.ricord.v1.UploadRequest\x1a\x19.ricord.v1.UploadResponse(\x01\x30\x01\x12X\n\x0fListSubmissions\x12!.ricord.v1.ListSubmissionsRequest\x1a\".ricord.v1.ListSubmissionsResponse\x12\x61\n\x12ListSequenceFaults\x12$.ricord.v1.ListSequenceFaultsRequest\x1a%.ricord.v1.ListSequenceFaultsResponse\x12L\n\x0b\x43ountByWeek\x12\x1d.ricord.v1.CountByWeekRequest\x1a\x1e.ricord.v1.CountByWeekResponse\x12R\n\rGetSubmission\x12\x1f.ricord.v1.GetSubmissionRequest\x1a .ricord.v1.GetSubmissionResponse\x12<\n\x05\x46\x65tch\x12\x17.ricord.v1.FetchRequest\x1a\x18.ricord.v1.FetchResponse0\x01\x12=\n\x06\x44\x65\x63ide\x12\x18.ricord.v1.DecideRequest\x1a\x19.ricord.v1.DecideResponse\x12\x43\n\x08Withdraw\x12\x1a.ricord.v1.WithdrawRequest\x1a\x1b.ricord.v1.WithdrawResponse\x12^\n\x11\x41llowResubmission\x12#.ricord.v1.AllowResubmissionRequest\x1a$.ricord.v1.AllowResubmissionResponse\x12X\n\x0fListWithdrawals\x12!.ricord.v1.ListWithdrawalsRequest\x1a\".ricord.v1.ListWithdrawalsResponse\x12L\n\x0bReportPurge\x12\x1d.ricord.v1.ReportPurgeRequest\x1a\x1e.ricord.v1.ReportPurgeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'shared.proto.ricord.v1.submission_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SUBMISSIONSTATE']._serialized_start=2984
-  _globals['_SUBMISSIONSTATE']._serialized_end=3194
+  _globals['_SUBMISSIONSTATE']._serialized_start=3343
+  _globals['_SUBMISSIONSTATE']._serialized_end=3553
   _globals['_GETUPLOADOFFSETREQUEST']._serialized_start=98
   _globals['_GETUPLOADOFFSETREQUEST']._serialized_end=167
   _globals['_GETUPLOADOFFSETRESPONSE']._serialized_start=170
@@ -59,38 +59,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTSEQUENCEFAULTSREQUEST']._serialized_end=1467
   _globals['_LISTSEQUENCEFAULTSRESPONSE']._serialized_start=1469
   _globals['_LISTSEQUENCEFAULTSRESPONSE']._serialized_end=1593
-  _globals['_GETSUBMISSIONREQUEST']._serialized_start=1595
-  _globals['_GETSUBMISSIONREQUEST']._serialized_end=1629
-  _globals['_GETSUBMISSIONRESPONSE']._serialized_start=1632
-  _globals['_GETSUBMISSIONRESPONSE']._serialized_end=1787
-  _globals['_FETCHREQUEST']._serialized_start=1789
-  _globals['_FETCHREQUEST']._serialized_end=1831
-  _globals['_FETCHHEADER']._serialized_start=1834
-  _globals['_FETCHHEADER']._serialized_end=2067
-  _globals['_FETCHRESPONSE']._serialized_start=2069
-  _globals['_FETCHRESPONSE']._serialized_end=2151
-  _globals['_DECIDEREQUEST']._serialized_start=2153
-  _globals['_DECIDEREQUEST']._serialized_end=2213
-  _globals['_DECIDERESPONSE']._serialized_start=2215
-  _globals['_DECIDERESPONSE']._serialized_end=2231
-  _globals['_WITHDRAWREQUEST']._serialized_start=2233
-  _globals['_WITHDRAWREQUEST']._serialized_end=2290
-  _globals['_WITHDRAWRESPONSE']._serialized_start=2292
-  _globals['_WITHDRAWRESPONSE']._serialized_end=2355
-  _globals['_ALLOWRESUBMISSIONREQUEST']._serialized_start=2357
-  _globals['_ALLOWRESUBMISSIONREQUEST']._serialized_end=2403
-  _globals['_ALLOWRESUBMISSIONRESPONSE']._serialized_start=2405
-  _globals['_ALLOWRESUBMISSIONRESPONSE']._serialized_end=2432
-  _globals['_WITHDRAWAL']._serialized_start=2435
-  _globals['_WITHDRAWAL']._serialized_end=2731
-  _globals['_LISTWITHDRAWALSREQUEST']._serialized_start=2733
-  _globals['_LISTWITHDRAWALSREQUEST']._serialized_end=2805
-  _globals['_LISTWITHDRAWALSRESPONSE']._serialized_start=2807
-  _globals['_LISTWITHDRAWALSRESPONSE']._serialized_end=2890
-  _globals['_REPORTPURGEREQUEST']._serialized_start=2892
-  _globals['_REPORTPURGEREQUEST']._serialized_end=2958
-  _globals['_REPORTPURGERESPONSE']._serialized_start=2960
-  _globals['_REPORTPURGERESPONSE']._serialized_end=2981
-  _globals['_SUBMISSIONSERVICE']._serialized_start=3197
-  _globals['_SUBMISSIONSERVICE']._serialized_end=4104
+  _globals['_COUNTBYWEEKREQUEST']._serialized_start=1595
+  _globals['_COUNTBYWEEKREQUEST']._serialized_end=1630
+  _globals['_WEEKCOUNT']._serialized_start=1632
+  _globals['_WEEKCOUNT']._serialized_end=1743
+  _globals['_STATECOUNT']._serialized_start=1745
+  _globals['_STATECOUNT']._serialized_end=1853
+  _globals['_COUNTBYWEEKRESPONSE']._serialized_start=1855
+  _globals['_COUNTBYWEEKRESPONSE']._serialized_end=1952
+  _globals['_GETSUBMISSIONREQUEST']._serialized_start=1954
+  _globals['_GETSUBMISSIONREQUEST']._serialized_end=1988
+  _globals['_GETSUBMISSIONRESPONSE']._serialized_start=1991
+  _globals['_GETSUBMISSIONRESPONSE']._serialized_end=2146
+  _globals['_FETCHREQUEST']._serialized_start=2148
+  _globals['_FETCHREQUEST']._serialized_end=2190
+  _globals['_FETCHHEADER']._serialized_start=2193
+  _globals['_FETCHHEADER']._serialized_end=2426
+  _globals['_FETCHRESPONSE']._serialized_start=2428
+  _globals['_FETCHRESPONSE']._serialized_end=2510
+  _globals['_DECIDEREQUEST']._serialized_start=2512
+  _globals['_DECIDEREQUEST']._serialized_end=2572
+  _globals['_DECIDERESPONSE']._serialized_start=2574
+  _globals['_DECIDERESPONSE']._serialized_end=2590
+  _globals['_WITHDRAWREQUEST']._serialized_start=2592
+  _globals['_WITHDRAWREQUEST']._serialized_end=2649
+  _globals['_WITHDRAWRESPONSE']._serialized_start=2651
+  _globals['_WITHDRAWRESPONSE']._serialized_end=2714
+  _globals['_ALLOWRESUBMISSIONREQUEST']._serialized_start=2716
+  _globals['_ALLOWRESUBMISSIONREQUEST']._serialized_end=2762
+  _globals['_ALLOWRESUBMISSIONRESPONSE']._serialized_start=2764
+  _globals['_ALLOWRESUBMISSIONRESPONSE']._serialized_end=2791
+  _globals['_WITHDRAWAL']._serialized_start=2794
+  _globals['_WITHDRAWAL']._serialized_end=3090
+  _globals['_LISTWITHDRAWALSREQUEST']._serialized_start=3092
+  _globals['_LISTWITHDRAWALSREQUEST']._serialized_end=3164
+  _globals['_LISTWITHDRAWALSRESPONSE']._serialized_start=3166
+  _globals['_LISTWITHDRAWALSRESPONSE']._serialized_end=3249
+  _globals['_REPORTPURGEREQUEST']._serialized_start=3251
+  _globals['_REPORTPURGEREQUEST']._serialized_end=3317
+  _globals['_REPORTPURGERESPONSE']._serialized_start=3319
+  _globals['_REPORTPURGERESPONSE']._serialized_end=3340
+  _globals['_SUBMISSIONSERVICE']._serialized_start=3556
+  _globals['_SUBMISSIONSERVICE']._serialized_end=4541
 # @@protoc_insertion_point(module_scope)

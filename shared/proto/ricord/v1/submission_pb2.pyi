@@ -422,6 +422,113 @@ class ListSequenceFaultsResponse(_message.Message):
 Global___ListSequenceFaultsResponse: _TypeAlias = ListSequenceFaultsResponse  # noqa: Y015
 
 @_typing.final
+class CountByWeekRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEEKS_FIELD_NUMBER: _builtins.int
+    weeks: _builtins.int
+    """So many, up to this one; 104 at most."""
+    def __init__(
+        self,
+        *,
+        weeks: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["weeks", b"weeks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountByWeekRequest: _TypeAlias = CountByWeekRequest  # noqa: Y015
+
+@_typing.final
+class WeekCount(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEGINS_AT_FIELD_NUMBER: _builtins.int
+    SITE_ID_FIELD_NUMBER: _builtins.int
+    SUBMISSIONS_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    site_id: _builtins.str
+    submissions: _builtins.int
+    bytes: _builtins.int
+    """Sealed."""
+    @_builtins.property
+    def begins_at(self) -> _timestamp_pb2.Timestamp:
+        """The first moment of the week, a Monday in UTC."""
+
+    def __init__(
+        self,
+        *,
+        begins_at: _timestamp_pb2.Timestamp | None = ...,
+        site_id: _builtins.str = ...,
+        submissions: _builtins.int = ...,
+        bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["begins_at", b"begins_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["begins_at", b"begins_at", "bytes", b"bytes", "site_id", b"site_id", "submissions", b"submissions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WeekCount: _TypeAlias = WeekCount  # noqa: Y015
+
+@_typing.final
+class StateCount(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SITE_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    SUBMISSIONS_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    site_id: _builtins.str
+    state: Global___SubmissionState.ValueType
+    submissions: _builtins.int
+    bytes: _builtins.int
+    """Sealed."""
+    def __init__(
+        self,
+        *,
+        site_id: _builtins.str = ...,
+        state: Global___SubmissionState.ValueType = ...,
+        submissions: _builtins.int = ...,
+        bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "site_id", b"site_id", "state", b"state", "submissions", b"submissions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StateCount: _TypeAlias = StateCount  # noqa: Y015
+
+@_typing.final
+class CountByWeekResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEEKS_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def weeks(self) -> _containers.RepeatedCompositeFieldContainer[Global___WeekCount]:
+        """The oldest week first; none for a week and site without submissions."""
+
+    @_builtins.property
+    def states(self) -> _containers.RepeatedCompositeFieldContainer[Global___StateCount]: ...
+    def __init__(
+        self,
+        *,
+        weeks: _abc.Iterable[Global___WeekCount] | None = ...,
+        states: _abc.Iterable[Global___StateCount] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["states", b"states", "weeks", b"weeks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountByWeekResponse: _TypeAlias = CountByWeekResponse  # noqa: Y015
+
+@_typing.final
 class GetSubmissionRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

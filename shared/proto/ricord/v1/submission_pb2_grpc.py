@@ -55,6 +55,11 @@ class SubmissionServiceStub:
                 request_serializer=ricord_dot_v1_dot_submission__pb2.ListSequenceFaultsRequest.SerializeToString,
                 response_deserializer=ricord_dot_v1_dot_submission__pb2.ListSequenceFaultsResponse.FromString,
                 _registered_method=True)
+        self.CountByWeek = channel.unary_unary(
+                '/ricord.v1.SubmissionService/CountByWeek',
+                request_serializer=ricord_dot_v1_dot_submission__pb2.CountByWeekRequest.SerializeToString,
+                response_deserializer=ricord_dot_v1_dot_submission__pb2.CountByWeekResponse.FromString,
+                _registered_method=True)
         self.GetSubmission = channel.unary_unary(
                 '/ricord.v1.SubmissionService/GetSubmission',
                 request_serializer=ricord_dot_v1_dot_submission__pb2.GetSubmissionRequest.SerializeToString,
@@ -120,6 +125,13 @@ class SubmissionServiceServicer:
 
     def ListSequenceFaults(self, request, context):
         """Sequence numbers that did not arrive, or came more than once. Role: coordinator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CountByWeek(self, request, context):
+        """How many came in each week, by site, and how many are in which state.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -195,6 +207,11 @@ def add_SubmissionServiceServicer_to_server(servicer, server):
                     servicer.ListSequenceFaults,
                     request_deserializer=ricord_dot_v1_dot_submission__pb2.ListSequenceFaultsRequest.FromString,
                     response_serializer=ricord_dot_v1_dot_submission__pb2.ListSequenceFaultsResponse.SerializeToString,
+            ),
+            'CountByWeek': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountByWeek,
+                    request_deserializer=ricord_dot_v1_dot_submission__pb2.CountByWeekRequest.FromString,
+                    response_serializer=ricord_dot_v1_dot_submission__pb2.CountByWeekResponse.SerializeToString,
             ),
             'GetSubmission': grpc.unary_unary_rpc_method_handler(
                     servicer.GetSubmission,
@@ -341,6 +358,33 @@ class SubmissionService:
             '/ricord.v1.SubmissionService/ListSequenceFaults',
             ricord_dot_v1_dot_submission__pb2.ListSequenceFaultsRequest.SerializeToString,
             ricord_dot_v1_dot_submission__pb2.ListSequenceFaultsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountByWeek(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ricord.v1.SubmissionService/CountByWeek',
+            ricord_dot_v1_dot_submission__pb2.CountByWeekRequest.SerializeToString,
+            ricord_dot_v1_dot_submission__pb2.CountByWeekResponse.FromString,
             options,
             channel_credentials,
             insecure,

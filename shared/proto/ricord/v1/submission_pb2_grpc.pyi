@@ -43,6 +43,8 @@ class SubmissionServiceStub:
     """A site gets its own only, a curator what is sealed to it."""
     ListSequenceFaults: _grpc.UnaryUnaryMultiCallable[_submission_pb2.ListSequenceFaultsRequest, _submission_pb2.ListSequenceFaultsResponse]
     """Sequence numbers that did not arrive, or came more than once. Role: coordinator."""
+    CountByWeek: _grpc.UnaryUnaryMultiCallable[_submission_pb2.CountByWeekRequest, _submission_pb2.CountByWeekResponse]
+    """How many came in each week, by site, and how many are in which state."""
     GetSubmission: _grpc.UnaryUnaryMultiCallable[_submission_pb2.GetSubmissionRequest, _submission_pb2.GetSubmissionResponse]
     Fetch: _grpc.UnaryStreamMultiCallable[_submission_pb2.FetchRequest, _submission_pb2.FetchResponse]
     """Header with manifest and signature, then the ciphertext from an offset on. Role: curator."""
@@ -72,6 +74,8 @@ class SubmissionServiceAsyncStub(SubmissionServiceStub):
     """A site gets its own only, a curator what is sealed to it."""
     ListSequenceFaults: _aio.UnaryUnaryMultiCallable[_submission_pb2.ListSequenceFaultsRequest, _submission_pb2.ListSequenceFaultsResponse]  # type: ignore[assignment]
     """Sequence numbers that did not arrive, or came more than once. Role: coordinator."""
+    CountByWeek: _aio.UnaryUnaryMultiCallable[_submission_pb2.CountByWeekRequest, _submission_pb2.CountByWeekResponse]  # type: ignore[assignment]
+    """How many came in each week, by site, and how many are in which state."""
     GetSubmission: _aio.UnaryUnaryMultiCallable[_submission_pb2.GetSubmissionRequest, _submission_pb2.GetSubmissionResponse]  # type: ignore[assignment]
     Fetch: _aio.UnaryStreamMultiCallable[_submission_pb2.FetchRequest, _submission_pb2.FetchResponse]  # type: ignore[assignment]
     """Header with manifest and signature, then the ciphertext from an offset on. Role: curator."""
@@ -122,6 +126,14 @@ class SubmissionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_submission_pb2.ListSequenceFaultsResponse, _abc.Awaitable[_submission_pb2.ListSequenceFaultsResponse]]:
         """Sequence numbers that did not arrive, or came more than once. Role: coordinator."""
+
+    @_abc_1.abstractmethod
+    def CountByWeek(
+        self,
+        request: _submission_pb2.CountByWeekRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_submission_pb2.CountByWeekResponse, _abc.Awaitable[_submission_pb2.CountByWeekResponse]]:
+        """How many came in each week, by site, and how many are in which state."""
 
     @_abc_1.abstractmethod
     def GetSubmission(

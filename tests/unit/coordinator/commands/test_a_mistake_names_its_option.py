@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from coordinator.cli import app
-from coordinator.commands.output import end_of
+from coordinator.operator.drafts import end_of
 from shared.errors.base import RicordError
 from shared.proto.ricord.v1 import agreement_pb2
 from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub

@@ -4,7 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from coordinator.commands.output import end_of, plain, show, show_all, show_fields
+from coordinator.commands.output import show, show_all, show_fields
+from coordinator.operator.answers import plain
+from coordinator.operator.drafts import end_of
 from shared.proto.ricord.v1 import agreement_pb2, submission_pb2
 from shared.wire import to_timestamp
 

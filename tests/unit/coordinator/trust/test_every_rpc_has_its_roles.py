@@ -57,7 +57,7 @@ def test_ciphertext_goes_to_curators_only() -> None:
 
 def test_a_site_is_looked_up_by_the_coordinators_only() -> None:
     """A curator learns of the agreements under which sites seal to it, and of no site's name or keys."""
-    assert ROLES["/ricord.v1.SiteService/GetSite"] == {Role.COORDINATOR}
+    assert ROLES["/ricord.v1.SiteService/GetSite"] == {Role.COORDINATOR, Role.OBSERVER}
     assert ROLES["/ricord.v1.AgreementService/ListSealedAgreements"] == {Role.CURATOR}
 
 

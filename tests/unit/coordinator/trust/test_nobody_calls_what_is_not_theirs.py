@@ -311,6 +311,7 @@ def test_a_stream_that_fails_in_its_midst_ends_with_a_status() -> None:
 
 def test_everybody_but_an_operator_asks_for_what_is_their_own() -> None:
     """By role and name, so that a person of one role is not one of another."""
-    for role, asker in ((Role.COORDINATOR, None), (Role.CURATOR, "curator/x"), (Role.RESEARCHER, "researcher/x")):
+    everybody = {Role.COORDINATOR: None, Role.OBSERVER: None}
+    for role, asker in (everybody | {Role.CURATOR: "curator/x", Role.RESEARCHER: "researcher/x"}).items():
         call: Any = Call([uri(role, "x")])
         assert asker_of(call) == asker

@@ -1,0 +1,1 @@
+"""Pages for operators and observers of a federation, over the calls that the commands make."""

@@ -1,0 +1,121 @@
+"""Runs: what was asked, how far each is, figures by round, who refused and why; approve, decline, stop."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from coordinator.console.bars import HEIGHT, WIDTH, curve
+from coordinator.console.centre import Centre
+from coordinator.console.moments import moment_of
+from shared.errors.inputs import InvalidArgument
+from shared.federation.plan import Plan
+from shared.proto.ricord.v1 import federation_pb2 as wire
+from shared.proto.ricord.v1.federation_pb2_grpc import FederationServiceStub
+from shared.web.console import Page
+from shared.web.visit import Answer, Redirect, Shown, Visit
+
+_ENDED = frozenset({"done", "failed", "declined"})
+_MOST_REASON = 200
+
+
+class Curve(NamedTuple):
+    """A figure over the rounds, drawn."""
+
+    title: str
+    low: float
+    high: float
+    lines: tuple[str, ...]
+
+
+class RunPages:
+    """The list, one run with figures that renew themselves, and its decisions."""
+
+    def __init__(self, centre: Centre) -> None:
+        self._centre = centre
+
+    def pages(self) -> tuple[Page, ...]:
+        """What is answered."""
+        return (
+            Page("GET", "/runs", self._list),
+            Page("GET", "/runs/{run}", lambda visit: self._run(visit, "run.html")),
+            Page("GET", "/runs/{run}/figures", lambda visit: self._run(visit, "run_figures.html")),
+            Page("POST", "/runs/{run}/approve", self._approve),
+            Page("POST", "/runs/{run}/decline", self._decline),
+            Page("POST", "/runs/{run}/stop", self._stop),
+        )
+
+    def _list(self, visit: Visit) -> Answer:
+        with self._centre.asking(visit.person) as asking:
+            runs = asking.all(FederationServiceStub(asking.channel).ListRuns, wire.ListRunsRequest()).runs
+        return Shown("runs.html", {"rows": [(run, moment_of(run.started_at)) for run in reversed(runs)]})
+
+    def _run(self, visit: Visit, template: str) -> Answer:
+        with self._centre.asking(visit.person) as asking:
+            request = wire.GetRunRequest(id=visit.values["run"])
+            run = asking.ask(FederationServiceStub(asking.channel).GetRun, request).run
+        result = json.loads(run.result) if run.result else {}
+        rounds = result.get("rounds", [])
+        values = {
+            "run": run,
+            "started_at": moment_of(run.started_at),
+            "ended_at": moment_of(run.ended_at),
+            "has_ended": run.state in _ENDED,
+            "plan": _plan_lines(run.plan),
+            "rounds": rounds,
+            "curves": [each for each in (_auc(rounds), _loss(rounds)) if each is not None],
+            "refusals": result.get("refusals", []),
+            "has_table": "cells" in result,
+            "width": WIDTH,
+            "height": HEIGHT,
+        }
+        return Shown(template, values)
+
+    def _approve(self, visit: Visit) -> Answer:
+        with self._centre.asking(visit.person) as asking:
+            request = wire.ApproveRunRequest(id=visit.values["run"])
+            asking.ask(FederationServiceStub(asking.channel).ApproveRun, request)
+        return _back(visit, "approved")
+
+    def _decline(self, visit: Visit) -> Answer:
+        reason = visit.form.text("reason", most=_MOST_REASON)
+        if not reason.isprintable():
+            raise InvalidArgument(name="The reason", problem="it is one line")
+        with self._centre.asking(visit.person) as asking:
+            request = wire.DeclineRunRequest(id=visit.values["run"], reason=reason)
+            asking.ask(FederationServiceStub(asking.channel).DeclineRun, request)
+        return _back(visit, "declined")
+
+    def _stop(self, visit: Visit) -> Answer:
+        with self._centre.asking(visit.person) as asking:
+            request = wire.StopRunRequest(id=visit.values["run"])
+            asking.ask(FederationServiceStub(asking.channel).StopRun, request)
+        return _back(visit, "stopping")
+
+
+def _back(visit: Visit, notice: str) -> Redirect:
+    return Redirect(f"/runs/{visit.values['run']}", notice)
+
+
+def _plan_lines(document: bytes) -> list[tuple[str, str]]:
+    """The plan's parts as a person reads them, the empty ones left out."""
+    values = Plan.model_validate_json(document).model_dump(mode="json", exclude_defaults=True)
+    return [
+        (name.replace("_", " "), value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        for name, value in values.items()
+        if value not in (None, "", [], {})
+    ]
+
+
+def _auc(rounds: Sequence[dict[str, Any]]) -> Curve | None:
+    values = [each.get("auc") for each in rounds]
+    return _drawn("AUC on validation images", values, (0.0, 1.0)) if any(values) else None
+
+
+def _loss(rounds: Sequence[dict[str, Any]]) -> Curve | None:
+    values = [each.get("training_loss") for each in rounds]
+    known = [value for value in values if value is not None]
+    return _drawn("Loss on training images", values, (0.0, max(known))) if known else None
+
+
+def _drawn(title: str, values: Sequence[float | None], ends: tuple[float, float]) -> Curve:
+    return Curve(title, *ends, tuple(curve(values, *ends)))
