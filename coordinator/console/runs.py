@@ -1,7 +1,7 @@
 """Runs: what was asked, how far each is, figures by round, who refused and why; approve, decline, stop."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from coordinator.console.bars import HEIGHT, WIDTH, curve
@@ -16,6 +16,7 @@ from shared.web.visit import Answer, Redirect, Shown, Visit
 
 _ENDED = frozenset({"done", "failed", "declined"})
 _MOST_REASON = 200
+_ABOVE = {"run", "aim", "researcher", "proposal", "sites"}
 
 
 class Curve(NamedTuple):
@@ -60,7 +61,7 @@ class RunPages:
             "started_at": moment_of(run.started_at),
             "ended_at": moment_of(run.ended_at),
             "has_ended": run.state in _ENDED,
-            "plan": _plan_lines(run.plan),
+            "plan": list(_plan_lines(run.plan)),
             "rounds": rounds,
             "curves": [each for each in (_auc(rounds), _loss(rounds)) if each is not None],
             "refusals": result.get("refusals", []),
@@ -96,14 +97,12 @@ def _back(visit: Visit, notice: str) -> Redirect:
     return Redirect(f"/runs/{visit.values['run']}", notice)
 
 
-def _plan_lines(document: bytes) -> list[tuple[str, str]]:
-    """The plan's parts as a person reads them, the empty ones left out."""
-    values = Plan.model_validate_json(document).model_dump(mode="json", exclude_defaults=True)
-    return [
-        (name.replace("_", " "), value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-        for name, value in values.items()
-        if value not in (None, "", [], {})
-    ]
+def _plan_lines(document: bytes) -> Iterator[tuple[str, str]]:
+    """The plan's parts as a person reads them, without what stands above or is as usual."""
+    values = Plan.model_validate_json(document).model_dump(mode="json", exclude_defaults=True, exclude=_ABOVE)
+    for name, value in values.items():
+        for inner, part in value.items() if isinstance(value, dict) else ((name, value),):
+            yield inner.replace("_", " "), part if isinstance(part, str) else json.dumps(part, ensure_ascii=False)
 
 
 def _auc(rounds: Sequence[dict[str, Any]]) -> Curve | None:

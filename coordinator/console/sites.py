@@ -12,6 +12,7 @@ from coordinator.console.versions import versions_of
 from coordinator.operator.answers import plain
 from shared.agreement import State
 from shared.agreement_steps import next_step
+from shared.counts import counted
 from shared.proto.ricord.v1 import agreement_pb2, site_pb2, submission_pb2
 from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub
 from shared.proto.ricord.v1.site_pb2_grpc import SiteServiceStub
@@ -23,11 +24,11 @@ _CERTIFICATE_SOON = timedelta(days=7)
 
 
 class Stage(NamedTuple):
-    """A state of agreements, how many hospitals are in it, and for how many days the longest is."""
+    """A state of agreements, how many hospitals are in it, and since when that is which is in it longest."""
 
     state: str
     hospitals: int
-    days: int
+    longest: str
 
 
 class Hospital(NamedTuple):
@@ -73,7 +74,7 @@ class SitePages:
             "site": site,
             "state": state,
             "next": next_step(state),
-            "days": _days_since(answer.agreement.changed_at),
+            "since": _for_days(_days_since(answer.agreement.changed_at)),
             "enrolled_at": moment_of(site.enrolled_at),
             "contact": contact_of(site),
             "report": _report(site),
@@ -121,12 +122,16 @@ def _stages(hospitals: Sequence[Hospital]) -> list[Stage]:
     stages = []
     for state in State:
         days = [each.days for each in hospitals if each.state == state]
-        stages.append(Stage(state.value, len(days), max(days, default=0)))
+        stages.append(Stage(state.value, len(days), _for_days(max(days, default=0))))
     return stages
 
 
 def _days_since(moment: Timestamp) -> int:
     return max((datetime.now(UTC) - moment.ToDatetime(tzinfo=UTC)).days, 0)
+
+
+def _for_days(days: int) -> str:
+    return f"for {counted(days, 'day')}" if days else "since today"
 
 
 def _faults(

@@ -76,9 +76,9 @@ def test_the_pipeline_says_who_is_where_for_how_long(federation: Federation, con
     page = console.person(Role.VIEWER).open("/")
     assert MARKUP not in page
     text = text_of(page)
-    assert "Invited 1 the longest for 0 days" in text
-    assert "Signed 1 the longest for 0 days" in text
-    assert "Executed 1 the longest for 0 days" in text
+    assert "Invited 1 the longest since today" in text
+    assert "Signed 1 the longest since today" in text
+    assert "Executed 1 the longest since today" in text
     assert text.index("Signed Hospital") < text.index("North Hospital")
     assert "never" in text
 
