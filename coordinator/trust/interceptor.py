@@ -145,7 +145,8 @@ def _person_of(context: grpc.ServicerContext, peer: Peer) -> str:
 
 def asker_of(context: grpc.ServicerContext) -> str | None:
     """Whose runs the caller may see: their own; `None` for operators and observers, who see all."""
-    return None if peer_of(context).role in _READER else actor_of(context)
+    peer = peer_of(context)
+    return None if peer.role in _READER else f"{peer.role}/{peer.name}"
 
 
 def caller_of(context: grpc.ServicerContext) -> str:

@@ -227,25 +227,6 @@ class TestLaws:
             assert [row.site_name for row in reading.agreements(sealed_to="anna", after="a", limit=1)] == ["b"]
             assert len(reading.agreements()) == len(rows)
 
-    def test_submissions_are_counted_between_moments(self, store: SqlStore) -> None:
-        """From the first moment until before the second, by site, with their bytes; no submission is in two weeks."""
-        with store.begin() as work:
-            for number in range(6):
-                site_id = SiteId("123456" if number % 2 else "419639")
-                received_at = NOW + timedelta(days=number)
-                work.add_submission(make_submission(number, site_id).model_copy(update={"received_at": received_at}))
-            size = make_submission(0).ciphertext_size
-        with store.read() as reading:
-            between = [
-                reading.received_between(NOW + timedelta(days=first), NOW + timedelta(days=first + 3))
-                for first in (0, 3, 6)
-            ]
-        assert between == [
-            [("123456", 1, size), ("419639", 2, 2 * size)],
-            [("123456", 2, 2 * size), ("419639", 1, size)],
-            [],
-        ]
-
     def test_curators_of_agreements_that_are_kept_become_known(self, url: str) -> None:
         """A store from before is opened: whom its sites seal to is read from their terms."""
         open_store(url).close()
