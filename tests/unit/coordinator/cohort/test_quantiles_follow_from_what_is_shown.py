@@ -2,6 +2,7 @@
 
 from itertools import accumulate, product
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +35,17 @@ def holder(counts: list[int], rank: float) -> str:
 @given(st.lists(st.integers(0, 6), min_size=4, max_size=4), st.sets(st.integers(0, 3)), st.booleans())
 def test_it_holds_for_every_table_that_is_possible(counts: list[int], hidden: set[int], total_is_shown: bool) -> None:
     """A bin is named only where each count that a reader cannot rule out leads to it; with none hidden, always."""
+    check_every_possible_table(counts, hidden, total_is_shown)
+
+
+@pytest.mark.parametrize("hidden", [set(), {0}, {1}, {3}, {0, 1}, {1, 2}, {2, 3}])
+def test_it_holds_at_every_edge(hidden: set[int]) -> None:
+    """Of all small tables, in which many ranks fall upon the end of a bin."""
+    for counts in product((0, 1, 3), repeat=4):
+        check_every_possible_table([*counts], hidden, total_is_shown=True)
+
+
+def check_every_possible_table(counts: list[int], hidden: set[int], total_is_shown: bool) -> None:
     shown = [None if place in hidden else count for place, count in enumerate(counts)]
     named_bins = {
         each.statistic: each.bin
@@ -68,3 +80,23 @@ def test_extremes_are_of_a_rank_that_no_policy_hides() -> None:
 def test_without_a_total_hidden_counts_leave_all_open() -> None:
     """How many are hidden is not known then."""
     assert {each.bin for each in quantiles_of(table_of([50, None, 50, None], None))} == {None}
+
+
+@pytest.mark.parametrize(
+    ("rank", "ordinal"),
+    [(2, "2nd"), (3, "3rd"), (4, "4th"), (10, "10th"), (11, "11th"), (12, "12th"), (13, "13th"), (20, "20th"),
+     (21, "21st"), (22, "22nd"), (101, "101st"), (111, "111th"), (112, "112th"), (211, "211th"), (1013, "1013th")],
+)  # fmt: skip
+def test_a_rank_is_said_as_people_say_it(rank: int, ordinal: str) -> None:
+    """It is the least count that the policy shows."""
+    table = table_showing(DEFINITION, dict.fromkeys(DEFINITION.cells, 0), policy=f"min-{rank}")
+    assert [each.statistic for each in quantiles_of(table)][-2:] == [f"{ordinal} smallest", f"{ordinal} largest"]
+
+
+def test_missing_values_are_in_no_bin() -> None:
+    """Where they are shown they leave no room for hidden counts; a share is of what is recorded."""
+    named_bins = {each.statistic: each.bin for each in quantiles_of(table_of([4, None, 4, 0], 20, missing=12))}
+    assert named_bins["25 %"] == "under 10"
+    assert named_bins["50 %"] is not None
+    open_bins = {each.statistic: each.bin for each in quantiles_of(table_of([4, None, 4, 0], 20, missing=None))}
+    assert open_bins["50 %"] is None

@@ -55,3 +55,45 @@ def test_without_such_a_table_there_is_no_curve() -> None:
     """Nor where it is hidden how many there are."""
     assert survival_of(stays([5] * 5, [5] * 5, {"studies"})) == []
     assert survival_of(released_table()) == []
+
+
+@given(NUMBERS, NUMBERS)
+def test_it_goes_on_while_enough_are_at_risk(died: list[int], alive: list[int]) -> None:
+    """As many as the policy shows; the last bin has no end, so it is no step."""
+    at_risk = [sum(died[place:]) + sum(alive[place:]) for place in range(4)]
+    steps = survival_of(stays(died, alive))
+    assert [step.at_risk for step in steps] == [many for many in at_risk if many >= 2]
+    assert [step.days for step in steps] == [*STAY.labels[: len(steps)]]
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_hidden_deaths_are_at_most_what_the_bin_leaves(place: int) -> None:
+    """Beside whoever left alive, and at least none: no further from the truth than what is shown allows."""
+    died, alive = [4, 3, 5, 2, 1], [9, 8, 7, 6, 5]
+    truth = survival_of(stays(died, alive))
+    curve = survival_of(stays(died, alive, {stay_cell(STAY.labels[place], "died")}))
+    without = survival_of(stays([0 if at == place else n for at, n in enumerate(died)],
+                                [n + died[at] if at == place else n for at, n in enumerate(alive)]))  # fmt: skip
+    assert [step.least for step in curve] == pytest.approx([step.least for step in truth])
+    assert [step.most for step in curve] == pytest.approx([step.most for step in without])
+    assert [step.at_risk for step in curve] == [step.at_risk for step in truth]
+    assert [step.died is None for step in curve] == [at == place for at in range(4)]
+    assert [step.low is None for step in curve] == [at >= place for at in range(4)]
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_a_hidden_bin_may_hold_all_that_is_not_elsewhere(place: int) -> None:
+    """What its outcomes leave, and no more than the others leave of all; after it, how many are at risk is open."""
+    died, alive = [4, 3, 5, 2, 1], [9, 8, 7, 6, 5]
+    hidden = {f"{STAY.name}/{STAY.labels[place]}", stay_cell(STAY.labels[place], "died")}
+    curve, truth = survival_of(stays(died, alive, hidden)), survival_of(stays(died, alive))
+    assert [step.at_risk for step in curve] == [each.at_risk if at <= place else None for at, each in enumerate(truth)]
+    assert curve[place].least == pytest.approx(truth[place].least)
+    assert all(step.least <= each.least + 1e-12 for step, each in zip(curve, truth, strict=True))
+
+
+def test_where_all_die_nobody_lives() -> None:
+    """With certainty, and no interval but the share itself; before the first death it is all."""
+    first, *_, last = survival_of(stays([0, 0, 0, 9, 0], [5, 5, 5, 0, 0]))
+    assert (first.low, first.least, first.high) == (1, 1, 1)
+    assert (last.low, last.least, last.high) == (0, 0, 0)
