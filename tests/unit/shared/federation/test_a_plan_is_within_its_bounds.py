@@ -9,8 +9,10 @@ from pydantic import ValidationError
 from shared.errors.federation import PlanInvalid
 from shared.errors.inputs import InvalidArgument
 from shared.federation.cell_policy import CellPolicy
-from shared.federation.plan import Member, Plan, PlanRequest, check_plan
-from shared.federation.task import StatisticsTask, TrainingTask
+from shared.federation.filter import Filter
+from shared.federation.plan import EvaluationTask, Member, Plan, PlanRequest, Proposal, check_plan
+from shared.federation.task import CountPrivacy, EarlyStop, ModelOptions, Privacy, StatisticsTask, TrainingTask
+from shared.frozen import Frozen
 from shared.ids import RunId, Sha256, SiteId
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -42,6 +44,8 @@ def plan(count: int = 3, **changes: Any) -> Plan:
         ("validation_share", [1e-9, 0.99], [0, 1]),
         ("seed", [0, 2**31 - 1], [-1, 2**31]),
         ("minimum_cases", [1, 2], [0]),
+        ("test_share", [0, 0.99], [-0.01, 1]),
+        ("specificity", [1e-9, 0.99], [0, 1]),
     ],
 )
 def test_a_training_is_within_its_bounds(field: str, within: list[Any], outside: list[Any]) -> None:
@@ -141,3 +145,90 @@ def test_a_policy_is_as_strict_as_another_where_it_hides_and_rounds_as_much() ->
         ("nhs-7-round-5", "min-5"), ("cms-11", "min-11"), ("min-11", "cms-11"), ("cms-11", "min-8"),
         ("min-11", "min-8"), ("nhs-7-round-5", "min-8"),
     }  # fmt: skip
+
+
+FILTERS = tuple({"variable": f"a{number}", "categories": ("yes",)} for number in range(11))
+EVALUATED = {"run": "R-0123456789ab", "round": 1, "sha256": "0" * 64, "state_sha256": "0" * 64, "training": {}}
+SIGNED = {"signed": {"document": "{}", "signature": "x"}, "verify_key": "k", "certificate": "c", "endorsement": "e"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "base", "field", "within", "outside"),
+    [
+        (ModelOptions, {}, "dropout", [0, 0.9], [-0.01, 0.91, 1]),
+        (ModelOptions, {}, "filters", [8, 16, 64], [0, 7, 9, 12, 65, 72]),
+        (ModelOptions, {}, "slices", [4, 64], [3, 65]),
+        (EarlyStop, {"patience": 1}, "patience", [1, 100], [0, 101]),
+        (EarlyStop, {"patience": 1}, "least_improvement", [0, 0.99], [-0.01, 1]),
+        (Privacy, {"noise_multiplier": 1}, "noise_multiplier", [0.3, 100], [0.29, 100.1]),
+        (Privacy, {"noise_multiplier": 1}, "clip_norm", [1e-9, 100], [0, 100.1]),
+        (Privacy, {"noise_multiplier": 1}, "batches", [1, 1000], [0, 1001]),
+        (CountPrivacy, {}, "epsilon", [0.01, 10], [0.009, 10.1]),
+        (TrainingTask, {}, "filter", [FILTERS[:10]], [FILTERS]),
+        (StatisticsTask, {"cohort": "a"}, "filter", [FILTERS[:10]], [FILTERS]),
+        (Filter, {"categories": ("a",)}, "variable", ["a" * 64, "a_2"], ["a" * 65, "", "A", "2a"]),
+        (Filter, {"variable": "a"}, "categories", [("a",), tuple(map(str, range(50)))],
+         [(), ("a", "a"), tuple(map(str, range(51)))]),
+        (EvaluationTask, EVALUATED, "round", [1, 2], [0]),
+        (PlanRequest, {"purpose": "training"}, "aim", ["a" * 300], ["a" * 301, "a\nb", "a\x7f", "\x9f"]),
+        (PlanRequest, {"purpose": "training"}, "researcher", ["a" * 63], ["a" * 64]),
+        (Proposal, SIGNED, "verify_key", ["a" * 200], ["a" * 201]),
+        (Proposal, SIGNED, "certificate", ["a" * 16384], ["a" * 16385]),
+        (Proposal, SIGNED, "endorsement", ["a" * 200], ["a" * 201]),
+    ],
+)  # fmt: skip
+def test_every_other_part_is_within_its_bounds(
+    kind: type[Frozen], base: dict[str, Any], field: str, within: list[Any], outside: list[Any]
+) -> None:
+    """One step beyond each is refused, and what names nothing else is not."""
+    for value in within:
+        kind.model_validate(base | {field: value})
+    for value in outside:
+        with pytest.raises(ValidationError):
+            kind.model_validate(base | {field: value})
+
+
+@pytest.mark.parametrize(("field", "most"), [("aim", 300), ("researcher", 63)])
+def test_a_plan_says_no_more_than_a_request_may(field: str, most: int) -> None:
+    """Of what for, and of who asked; empty, its bytes have neither."""
+    whole = plan().model_dump()
+    assert len(getattr(Plan.model_validate(whole | {field: "a" * most}), field)) == most
+    with pytest.raises(ValidationError):
+        Plan.model_validate(whole | {field: "a" * (most + 1)})
+    assert field not in plan().model_dump()
+
+
+def test_a_part_is_by_default_what_the_readme_says() -> None:
+    """And a model's options that are the default leave the bytes of earlier plans as they were."""
+    options = ModelOptions()
+    assert (options.dropout, options.filters, options.slices, options.pooling) == (0.0, 8, 16, "attention")
+    assert not {"slices", "pooling"} & {*options.model_dump()}
+    assert ModelOptions(slices=17, pooling="max").model_dump()["slices"] == 17
+    privacy = Privacy(noise_multiplier=1)
+    assert (privacy.clip_norm, privacy.batches, EarlyStop(patience=1).least_improvement) == (1.0, 10, 0.0)
+    task = TrainingTask()
+    assert (task.test_share, task.specificity, task.baseline) == (0.2, 0.9, False)
+    assert (task.norm, task.optimizer) == ("group", "adam")
+    assert (task.package, task.early_stop, task.privacy, task.filter) == (None, None, None, ())
+    assert not {"early_stop", "privacy", "filter"} & {*task.model_dump()}
+
+
+def test_a_batch_of_slices_fits_a_sites_memory() -> None:
+    """To the last pixel; only of the model that learns from slices."""
+    most = TrainingTask(model="ct-slices", batch_size=4, image_size=256, model_options=ModelOptions(slices=16))
+    check_plan(plan(training=most))
+    for change in ({"batch_size": 5}, {"model_options": ModelOptions(slices=17)}):
+        with pytest.raises(PlanInvalid, match="too large for a site's memory"):
+            check_plan(plan(training=most.model_copy(update=change)))
+    check_plan(plan(training=TrainingTask(batch_size=1024, image_size=256)))
+
+
+def test_sums_are_of_what_a_plan_masks() -> None:
+    """A training's answers unless it says not so, a test's always, that of a site alone only as a test; no question."""
+    masked, bare, counted = plan(), plan(training=TrainingTask(masked=False)), plan(training=None)
+    kinds = ("query", "train", "evaluate", "evaluate.best", "evaluate.last", "evaluate.alone")
+    assert [[each.sums(kind) for kind in kinds] for each in (masked, bare, counted)] == [
+        [False, True, True, True, True, False],
+        [False, False, False, True, True, False],
+        [False, True, True, True, True, True],
+    ]

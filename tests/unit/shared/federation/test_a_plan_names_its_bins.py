@@ -4,9 +4,13 @@ import pytest
 from pydantic import ValidationError
 
 from shared.errors.federation import PlanInvalid
-from shared.federation.asked import MOST_CELLS, definition_asked, inputs_asked
+from shared.federation import asked as asked_module
+from shared.federation.asked import MOST_CELLS, askable, definition_asked, inputs_asked
+from shared.federation.cohort import subject_of
+from shared.federation.filter import Filter
 from shared.federation.histogram import Histogram
-from shared.federation.task import StatisticsTask
+from shared.federation.labels import check_label, class_of, learnable
+from shared.federation.task import CountPrivacy, StatisticsTask
 from shared.manifest import canonical_json
 from shared.protocol.cohort import Mean, Table
 from shared.protocol.loader import load_protocol
@@ -160,3 +164,85 @@ def test_an_edge_is_a_finite_number(edges: tuple[float, ...]) -> None:
     """No number is on either side of what is none."""
     with pytest.raises(ValidationError):
         Histogram(variable="age", edges=edges)
+
+
+def test_the_first_bin_of_what_is_measured_begins_where_it_can() -> None:
+    """A stay at 0 days, a density at that of air in lungs, a thickness at 0 mm; each has an end, too."""
+    for name, unit, low, high in (
+        ("stay", "studies", 0, 365), ("lung_density", "patients", -950, -100), ("slice_thickness", "series", 0, 50),
+    ):  # fmt: skip
+        known = askable(PROTOCOL.digest)[name]
+        assert (known.bounds, known.frame.unit) == ((low, high), unit)
+        asked = definition_asked(task(Histogram(variable=name, edges=(high,))), PROTOCOL.digest)
+        [variable] = (each for each in asked.variables if each.name.startswith(name))
+        assert [(each.lowest, each.below) for each in variable.categories] == [(low, high), (high, None)]
+        for edge in (low, high + 1):
+            with pytest.raises(PlanInvalid, match="lie above"):
+                definition_asked(task(Histogram(variable=name, edges=(edge,))), PROTOCOL.digest)
+
+
+def test_a_number_without_an_end_has_no_bins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No edge lies between its bounds; with a minimum alone, none either."""
+    for minimum in (None, 0, 5):
+        fields = tuple(
+            each.model_copy(update={"minimum": minimum, "maximum": None, "cap": None}) if each.name == "crp" else each
+            for each in PROTOCOL.clinical.fields
+        )
+        clinical = PROTOCOL.clinical.model_copy(update={"fields": fields})
+        open_ended = PROTOCOL.model_copy(update={"clinical": clinical})
+        monkeypatch.setattr(asked_module, "protocol_with", lambda _, known=open_ended: known)
+        low = float(minimum or 0)
+        assert askable(PROTOCOL.digest)["crp"].bounds == (low, low)
+        for edge in (low, low + 1):
+            with pytest.raises(PlanInvalid, match="lie above"):
+                definition_asked(task(Histogram(variable="crp", edges=(edge,))), PROTOCOL.digest)
+
+
+@pytest.mark.parametrize(
+    ("filters", "problem"),
+    [
+        ([("weight", "high")], "has no variable `weight` to filter by"),
+        ([("sex", "unheard")], "`sex` has no category `unheard`"),
+        ([("sex", "female"), ("sex", "male")], "two filters are of one variable"),
+        ([("slice_thickness", "under 1.5")], "is of series"),
+    ],
+)
+def test_a_part_that_cannot_be_is_refused(filters: list[tuple[str, str]], problem: str) -> None:
+    """By its name, before any site is asked."""
+    part = tuple(Filter(variable=name, categories=(category,)) for name, category in filters)
+    noisy = task().model_copy(update={"privacy": CountPrivacy(epsilon=1), "filter": part})
+    with pytest.raises(PlanInvalid, match=problem):
+        definition_asked(noisy, PROTOCOL.digest)
+    good = (Filter(variable="sex", categories=("female", "male")),)
+    asked = definition_asked(noisy.model_copy(update={"filter": good}), PROTOCOL.digest)
+    inputs = inputs_asked(noisy.model_copy(update={"filter": good}), asked)
+    assert inputs.endswith(f"of {canonical_json(good[0]).decode()}")
+    assert good[0].words == "sex female or male"
+
+
+def test_a_histogram_and_a_table_have_at_most_so_many_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the last cell: 400 of a plan, and any more is one too many."""
+    asked = task(Histogram(variable="crp", edges=(5, 10)), tables=(("crp", "finding"),))
+    cells = len(definition_asked(asked, PROTOCOL.digest).cells)
+    assert MOST_CELLS == 400
+    monkeypatch.setattr(asked_module, "MOST_CELLS", cells)
+    assert len(definition_asked(asked, PROTOCOL.digest).cells) == cells
+    monkeypatch.setattr(asked_module, "MOST_CELLS", cells - 1)
+    with pytest.raises(PlanInvalid, match=f"have {cells} cells, over {cells - 1}"):
+        definition_asked(asked, PROTOCOL.digest)
+
+
+def test_a_label_can_be_learned_where_its_codes_are_of_both_classes() -> None:
+    """Whatever else is refused with those that can be; a cohort's sums are named by it."""
+    names = learnable(PROTOCOL.digest)
+    assert names
+    assert names == tuple(
+        each.name
+        for each in PROTOCOL.clinical.released_fields
+        if {0, 1} <= {class_of(code.value) for code in each.codes}
+    )
+    for name in names:
+        check_label(name, PROTOCOL.digest)
+    with pytest.raises(PlanInvalid, match=f"the label `sex` is not a yes/no field of the dictionary \\({names[0]}"):
+        check_label("sex", PROTOCOL.digest)
+    assert subject_of(PROTOCOL.cohort) == "cohort:ricord"

@@ -1,5 +1,7 @@
 """What the fixed point holds: exact sums, a stated precision, a stated range, and no sum that cannot be one."""
 
+import hashlib
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,11 +19,14 @@ from shared.federation.averaging import (
     evaluation_of,
     evaluation_words,
     histogram,
+    inputs_of,
+    state_digest,
     weighted,
 )
 from shared.federation.labels import class_of
 from shared.federation.plan import MOST_SITES
 from shared.federation.task import MOST_IMAGES
+from shared.ids import RunId
 from site_node.federate.training import auc
 
 VALUE = st.floats(-LIMIT, LIMIT)
@@ -128,3 +133,51 @@ def test_a_label_is_of_one_of_two_classes(value: object) -> None:
     yes, no = {"yes", "positive", "1", "true"}, {"no", "negative", "0", "false"}
     text = str(value).lower()
     assert class_of(value) == (1 if text in yes else 0 if text in no else None)
+
+
+def test_cases_in_one_bin_count_half() -> None:
+    """All of them, or those of one bin among others."""
+    for places, area in (([3, 3, 3, 3], 0.5), ([3, 5, 5, 7], 0.875), ([3, 5, 5, 2], 0.375)):
+        labels = np.array([0, 0, 1, 1])
+        assert auc_of(histogram(labels, np.array([(place + 0.5) / BINS for place in places]))) == area
+
+
+def test_at_the_ends_of_what_can_be_a_sum_is_one() -> None:
+    """No image at all, as many as the sites may have, and products at the bound; one beyond is refused."""
+
+    def of(*words: int) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+        return np.array(words, dtype=np.int64).view(np.uint64)
+
+    for words in ((0, 0), (30, 0), (3, 3 * LIMIT * SCALE), (3, -3 * LIMIT * SCALE)):
+        average = averaged(of(*words), sites=3, most_images=10)
+        assert (average.images, average.values[0]) == (words[0], words[1] / SCALE / max(words[0], 1))
+    for wrong in ((31, 0), (3, 3 * LIMIT * SCALE + 1), (3, -3 * LIMIT * SCALE - 1), (0, 1), (-1, 0)):
+        with pytest.raises(RunFailed):
+            averaged(of(*wrong), sites=3, most_images=10)
+    counts = histogram(np.array([0, 1]), np.array([0.5, 0.5]))
+    total = evaluation_words(0.0, counts)
+    assert evaluation_of(total, sites=1, most_images=2)[0] == 0
+    total[1:2] = of(-1)
+    with pytest.raises(RunFailed, match="does not fit an evaluation"):
+        evaluation_of(total, sites=1, most_images=2)
+    moved = evaluation_words(0.0, counts)
+    moved[2:4] += of(1, -1)
+    with pytest.raises(RunFailed, match="does not fit an evaluation"):
+        evaluation_of(moved, sites=1, most_images=2)
+
+
+def test_a_sum_is_of_whole_numbers_as_long_as_they_hold() -> None:
+    """Of 2^28 images exactly: there a float would lose what the sum keeps."""
+    ends = [np.full(3, end, np.float32) for end in (LIMIT, 2.0**-24, -LIMIT)]
+    weights = [2**27 - 1, 2, 2**27 - 1]
+    total = sum((weighted(v, n) for v, n in zip(ends, weights, strict=True)), np.zeros(4, np.uint64))
+    exact = averaged(total, sites=3, most_images=2**27).values.astype(np.float32)
+    assert average_of(list(zip(ends, weights, strict=True))).tobytes() == exact.tobytes()
+
+
+def test_a_state_is_named_by_its_bytes_and_its_step() -> None:
+    """Another run, step or value is another name, on every machine the same."""
+    state = np.array([1.0, 2.0], np.float32)
+    digest = hashlib.sha256(b"\x00\x00\x80\x3f\x00\x00\x00\x40").hexdigest()
+    assert state_digest(state) == state_digest(state.astype(">f4")) == digest
+    assert inputs_of(RunId("R-0123456789ab"), "train", state) == f"R-0123456789ab train {digest}"

@@ -1,5 +1,6 @@
 """The FAB of this release: the same everywhere, without code, and accepted by Flower."""
 
+import hashlib
 import io
 import tomllib
 import zipfile
@@ -37,3 +38,18 @@ def test_the_bundle_asks_for_the_pinned_flower() -> None:
     with zipfile.ZipFile(io.BytesIO(build_bundle())) as bundle:
         project = tomllib.loads(bundle.read("pyproject.toml").decode())["project"]
     assert project["dependencies"] == [f"flwr>={FLOWER_VERSION}"]
+
+
+def test_every_machine_and_day_makes_the_bundle_that_policies_list() -> None:
+    """Its digest stands in each site's policy, so whoever changes it changes this line and says so in CHANGELOG.md."""
+    assert bundle_digest() == "96a46c589d859ca1bc4be49c2ecdcea00a91e1cca06db9695df507c0cd2ea0b0"
+
+
+def test_the_bundle_says_what_it_holds() -> None:
+    """Path, SHA-256 and size in bits of each file, stored as it is."""
+    with zipfile.ZipFile(io.BytesIO(build_bundle())) as bundle:
+        for line in bundle.read(".info/CONTENT").decode().splitlines():
+            path, digest, bits = line.split(",")
+            data = bundle.read(path)
+            assert (hashlib.sha256(data).hexdigest(), 8 * len(data)) == (digest, int(bits))
+        assert {each.compress_type for each in bundle.infolist()} == {zipfile.ZIP_STORED}

@@ -72,3 +72,44 @@ def test_an_interval_of_an_area_covers_it(truth: float, positives: int, negative
         low, high = delong(counts, auc_of(counts) or 0)
         covered += low <= truth <= high
     assert 0.92 <= covered / 800 <= 0.99
+
+
+def test_ties_count_half_in_the_variance_of_an_area() -> None:
+    """Of scores of which most lie in one bin, as of all pairs one by one."""
+    labels = np.array([0, 0, 0, 1, 1, 1, 1])
+    places = np.array([3, 5, 5, 5, 5, 8, 1])
+    counts = histogram(labels, (places + 0.5) / 1000)
+    area = auc_of(counts)
+    assert area is not None
+    positive, negative = places[labels == 1], places[labels == 0]
+    wins = (positive[:, None] > negative) + (positive[:, None] == negative) / 2
+    variance = wins.mean(axis=1).var(ddof=1) / 4 + wins.mean(axis=0).var(ddof=1) / 3
+    low, high = delong(counts, area)
+    for end in (high / (1 - high) * (1 - area) / area, area / (1 - area) * (1 - low) / low):
+        assert np.log(end) == pytest.approx(Z * np.sqrt(variance) / (area * (1 - area)))
+
+
+@pytest.mark.parametrize("cases", [([0, 1, 1], [1, 5, 9]), ([0, 0, 1], [1, 9, 5]), ([0, 0, 1, 1], [1, 2, 8, 9])])
+def test_without_a_variance_the_numbers_decide(cases: tuple[list[int], list[int]]) -> None:
+    """Of a class with a single case, and of classes that do not overlap."""
+    labels, places = map(np.array, cases)
+    counts = histogram(labels, (places + 0.5) / 1000)
+    area = auc_of(counts)
+    assert area is not None
+    assert delong(counts, area) == newcombe(area, int(labels.sum()), int((1 - labels).sum()))
+
+
+def test_where_nobody_can_be_told_apart_the_numbers_decide() -> None:
+    """All in one bin: the variance is nought though the area is not."""
+    counts = histogram(np.array([0, 0, 1, 1, 1]), np.full(5, 0.5))
+    assert delong(counts, 0.5) == newcombe(0.5, 3, 2)
+    low, high = newcombe(0.5, 3, 2)
+    assert 0 < low < 0.2
+    assert 0.8 < high < 1
+
+
+def test_z_is_of_95_in_100() -> None:
+    """Two-sided, of the normal distribution; a proportion stays within 0 and 1 to the last digit."""
+    assert pytest.approx(norm.ppf(0.975), abs=1e-6) == Z
+    assert wilson(0, 7).low == 0
+    assert wilson(7, 7).high == 1
