@@ -94,7 +94,10 @@ BANDS = (
 )
 
 
-@pytest.mark.parametrize("bands", [BANDS, BANDS[:2]], ids=["open", "closed"])
+NOUGHT = (Category(label="0", lowest=0, below=1), Category(label="1 to 4", lowest=1, below=5))
+
+
+@pytest.mark.parametrize("bands", [BANDS, BANDS[:2], NOUGHT], ids=["open", "closed", "from nought"])
 def test_patients_by_their_studies_add_up_to_all_studies(bands: Sequence[Category]) -> None:
     """So many studies there are, and no other number: each patient has one of the numbers of the band."""
     each = Variable(
