@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from shared.errors.inputs import NotFound
 from shared.errors.protocol import ProtocolInvalid
 from shared.protocol import loader
-from shared.protocol.annotation import AnnotationDefinition
+from shared.protocol.annotation import AnnotationDefinition, Policy, Vote
 from shared.protocol.loader import load_annotation
 
 FACTS = Path(__file__).resolve().parents[4].parent / "shared" / "notes" / "facts" / "codes.csv"
@@ -98,3 +99,32 @@ def test_its_digest_is_of_its_contents() -> None:
     assert AnnotationDefinition.from_toml("# more\n" + TEXT).digest == DEFINITION.digest
     other = TEXT.replace("smallest_mm = 10", "smallest_mm = 9")
     assert AnnotationDefinition.from_toml(other).digest != DEFINITION.digest
+
+
+def test_a_name_has_at_most_forty_letters() -> None:
+    """Labels of studies carry it; it begins with a small letter."""
+    ballots = (("appearance",), ("grade",))
+    assert Policy(name="a" * 40, ballots=ballots).name
+    for wrong in ("a" * 41, "", "A", "2a", "a b"):
+        with pytest.raises(ValidationError):
+            Policy(name=wrong, ballots=ballots)
+    with pytest.raises(ValidationError):
+        Policy(name="a", ballots=())
+
+
+@pytest.mark.parametrize(("readers", "agreeing"), [(2, 2), (3, 2), (3, 3), (4, 3), (5, 3), (5, 5)])
+def test_more_than_half_of_two_or_more_readers_decide(readers: int, agreeing: int) -> None:
+    """Exactly half do not, for then the others might decide otherwise; nor does a reader alone."""
+    fields = DEFINITION.vote.model_dump() | {"readers": readers, "agreeing": agreeing}
+    assert Vote.model_validate(fields).agreeing == agreeing
+    for wrong in ({"agreeing": readers + 1}, {"agreeing": readers // 2}, {"readers": 1, "agreeing": 1}):
+        with pytest.raises(ValidationError):
+            Vote.model_validate(fields | wrong)
+
+
+def test_what_is_drawn_has_a_size() -> None:
+    """A smallest one of more than nought, and a key is one letter."""
+    for was, becomes in (("smallest_mm = 10", "smallest_mm = 0"), ('key = "m"', 'key = "mm"')):
+        assert was in TEXT
+        with pytest.raises(ProtocolInvalid):
+            AnnotationDefinition.from_toml(TEXT.replace(was, becomes, 1))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors.protocol import ProtocolInvalid
-from shared.protocol.cohort import MISSING, OTHER, STAY, Category, CohortDefinition, Mean, Variable, filled_cells
+from shared.protocol.cohort import MISSING, OTHER, STAY, Category, CohortDefinition, Mean, Table, Variable, filled_cells
 from shared.protocol.loader import load_protocol
 
 HEAD = 'name = "x"\nedition = "1"\nsource = "a test"\n'
@@ -281,3 +281,31 @@ def test_a_stay_without_one_of_its_days_is_not_recorded() -> None:
         assert definition.having([stay], (), STAY).implies == tuple(
             (filled_cells(field)[1], f"stay/{MISSING}") for field in fields
         )
+
+
+def test_texts_beside_bands_have_no_other() -> None:
+    """A text that none of them is counts as not recorded, like a number in no band: `other` is of texts alone."""
+    both = VARIABLE.replace('label = "young", lowest = 0, below = 18', 'label = "unknown", values = ["?"]')
+    mixed = CohortDefinition.from_toml(HEAD + both).variable("age")
+    assert mixed.labels == ("unknown", "old", MISSING)
+    assert [mixed.label_of(value) for value in ("?", 18, 17, "b")] == ["unknown", "old", MISSING, MISSING]
+
+
+@pytest.mark.parametrize(
+    "bounds", [(float("-inf"), 1.0), (0.0, float("inf")), (float("nan"), 1.0), (0.0, float("nan"))]
+)
+def test_the_bounds_of_a_mean_are_numbers(bounds: tuple[float, float]) -> None:
+    """A sum of whole numbers has no room for any other."""
+    with pytest.raises(ValueError, match="finite"):
+        Mean(variable="age", low=bounds[0], high=bounds[1])
+
+
+def test_names_of_a_plans_variables_are_short() -> None:
+    """Of a table and a mean: they come from a stranger's request."""
+    most = "a" * 100
+    assert Mean(variable=most, low=0, high=1).variable == Table(rows=most, columns=most).rows
+    for wrong in ({"rows": most + "a", "columns": "a"}, {"rows": "a", "columns": most + "a"}):
+        with pytest.raises(ValueError, match="100"):
+            Table.model_validate(wrong)
+    with pytest.raises(ValueError, match="100"):
+        Mean(variable=most + "a", low=0, high=1)

@@ -27,3 +27,16 @@ def test_a_surname_in_a_text_is_public_many_times() -> None:
     assert not WORDS.rules.reviewed.words & WORDS.surnames
     assert len(PROSE.prose & PROSE.surnames) < 100  # `and`, `do`, `will`: words that any prose has
     assert not WORDS.prose
+
+
+def test_a_word_is_glued_where_it_is_long_public_and_no_surname() -> None:
+    """Each of the three is asked, to the last letter, collection and patient."""
+    least = WORDS.rules.public
+    for word, known in WORDS.vocabulary.items():
+        public = known.collections >= least.collections and known.patients >= least.patients
+        assert (word in WORDS.glued) == (len(word) >= 3 and public and not known.surname_rank)
+        assert (word in WORDS.known_everywhere) == (known.collections >= least.known_everywhere)
+        if word not in WORDS.rules.reviewed.words:
+            assert (word in WORDS.in_text) == (public or not known.surname_rank)
+    assert {len(word) for word in WORDS.glued} >= {3, 4}
+    assert any(len(word) < 3 for word in WORDS.vocabulary)
