@@ -17,29 +17,34 @@ Settings = TypeVar("Settings", bound=Frozen)
 
 
 def load_settings(file: Path, model: type[Settings], *, program: str) -> Settings:
-    """Read a TOML file into `model`.
-
-    Raises `SettingsMissing`, `SettingsUnreadable`, `UnknownSetting` or `InvalidSetting`; the last two name the key
-    and its line. Values are never quoted: a setting may be a secret.
-    """
+    """Read a TOML file into `model`; raises `SettingsMissing`, `SettingsUnreadable`, and as `parse_settings`."""
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
         raise SettingsMissing(file=str(file), program=program) from error
     except UnicodeDecodeError as error:
         raise SettingsUnreadable(file=str(file), line="1", problem="the file is not UTF-8") from error
+    return parse_settings(text, model, file=str(file))
+
+
+def parse_settings(text: str, model: type[Settings], *, file: str) -> Settings:
+    """Read TOML into `model`; `file` is what an error calls the text.
+
+    Raises `SettingsUnreadable`, `UnknownSetting` or `InvalidSetting`; the last two name the key and its line. Values
+    are never quoted: a setting may be a secret.
+    """
     try:
         return model.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"line (\d+)", str(error))
         raise SettingsUnreadable(
-            file=str(file), line=line[1] if line else str(text.count("\n") + 1), problem=_toml_problem(error)
+            file=file, line=line[1] if line else str(text.count("\n") + 1), problem=_toml_problem(error)
         ) from error
     except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False)
         first = problems[0]
         path = tuple(takewhile(lambda part: "[" not in part, map(str, first["loc"])))  # then come pydantic's own names
-        where = {"file": str(file), "key": ".".join(path), "line": str(line_of(text, path))}
+        where = {"file": file, "key": ".".join(path), "line": str(line_of(text, path))}
         if first["type"] == "extra_forbidden":
             nearest = get_close_matches(path[-1], _names_beside(model, path), n=1)
             advice = "".join(f"write `{name}`, or " for name in nearest) + "remove it"

@@ -11,8 +11,8 @@ from coordinator.commands.home_folder import folder_of
 from coordinator.commands.output import AsJson
 from coordinator.console.centre import centre_of
 from coordinator.console.roles import Role
+from coordinator.home.signals import stop_signals
 from coordinator.operator.observer import ObserverHome, ObserverSettings
-from coordinator.service.signals import stop_signals
 from shared.errors.inputs import InvalidArgument
 from shared.extras import require_extra
 from shared.terminal import make_app, print_json, print_line, print_table

@@ -14,8 +14,8 @@ from coordinator.curation.keys import lock_curator_keys
 from coordinator.curation.membership import CuratorHome, enrol_again, join, member_of, rotate
 from coordinator.curation.opening import OpenedStudy, list_opened
 from coordinator.curation.passes import Pass, run_pass
+from coordinator.home.signals import stop_signals
 from coordinator.operator.answers import every_page
-from coordinator.service.signals import stop_signals
 from shared.agreement import short_digest
 from shared.counts import counted
 from shared.crypto.keys import required

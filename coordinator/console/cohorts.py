@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from coordinator.cohort.released import ReleasedTable
 from coordinator.cohort.rendering import Row, footnote, grids, rows
-from coordinator.console.bars import Bar, bars
 from coordinator.console.centre import Centre
 from coordinator.console.moments import moment_of
 from shared.proto.ricord.v1 import cohort_pb2 as pb
 from shared.proto.ricord.v1.cohort_pb2_grpc import CohortServiceStub
 from shared.web.console import Page
+from shared.web.drawing import Bar, bars
 from shared.web.visit import Answer, Content, Shown, Visit
 
 _NUMBER = re.compile(r"[0-9]+")

@@ -1,10 +1,8 @@
 """Runs: what was asked, how far each is, figures by round, who refused and why; approve, decline, stop."""
 
 import json
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator
 
-from coordinator.console.bars import HEIGHT, WIDTH, curve
 from coordinator.console.centre import Centre
 from coordinator.console.moments import moment_of
 from shared.errors.inputs import InvalidArgument
@@ -12,20 +10,12 @@ from shared.federation.plan import Plan
 from shared.proto.ricord.v1 import federation_pb2 as wire
 from shared.proto.ricord.v1.federation_pb2_grpc import FederationServiceStub
 from shared.web.console import Page
+from shared.web.drawing import curves_of
 from shared.web.visit import Answer, Redirect, Shown, Visit
 
 _ENDED = frozenset({"done", "failed", "declined"})
 _MOST_REASON = 200
 _ABOVE = {"run", "aim", "researcher", "proposal", "sites"}
-
-
-class Curve(NamedTuple):
-    """A figure over the rounds, drawn."""
-
-    title: str
-    low: float
-    high: float
-    lines: tuple[str, ...]
 
 
 class RunPages:
@@ -63,11 +53,9 @@ class RunPages:
             "has_ended": run.state in _ENDED,
             "plan": list(_plan_lines(run.plan)),
             "rounds": rounds,
-            "curves": [each for each in (_auc(rounds), _loss(rounds)) if each is not None],
+            "drawn": curves_of({"all sites": rounds}),
             "refusals": result.get("refusals", []),
             "has_table": "cells" in result,
-            "width": WIDTH,
-            "height": HEIGHT,
         }
         return Shown(template, values)
 
@@ -103,18 +91,3 @@ def _plan_lines(document: bytes) -> Iterator[tuple[str, str]]:
     for name, value in values.items():
         for inner, part in value.items() if isinstance(value, dict) else ((name, value),):
             yield inner.replace("_", " "), part if isinstance(part, str) else json.dumps(part, ensure_ascii=False)
-
-
-def _auc(rounds: Sequence[dict[str, Any]]) -> Curve | None:
-    values = [each.get("auc") for each in rounds]
-    return _drawn("AUC on validation images", values, (0.0, 1.0)) if any(values) else None
-
-
-def _loss(rounds: Sequence[dict[str, Any]]) -> Curve | None:
-    values = [each.get("training_loss") for each in rounds]
-    known = [value for value in values if value is not None]
-    return _drawn("Loss on training images", values, (0.0, max(known))) if known else None
-
-
-def _drawn(title: str, values: Sequence[float | None], ends: tuple[float, float]) -> Curve:
-    return Curve(title, *ends, tuple(curve(values, *ends)))

@@ -4,7 +4,6 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from coordinator.console.bars import Bar, bars
 from coordinator.console.centre import Centre
 from coordinator.console.moments import moment_of
 from coordinator.operator.answers import plain
@@ -12,6 +11,7 @@ from shared.proto.ricord.v1 import submission_pb2 as pb
 from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
 from shared.submission_state import SubmissionState
 from shared.web.console import Page
+from shared.web.drawing import Bar, bars
 from shared.web.visit import Answer, Shown, Visit
 
 _WEEKS = 13

@@ -15,7 +15,7 @@ app = make_app(
     "What you sign is what runs. An operator releases it, each hospital decides, and no figure of a single patient "
     "leaves any of them. From Python: `coordinator.research.federation.Federation`.",
     package="coordinator.research.commands",
-    verbs=("enrol", "data", "plan", "simulate", "submit", "runs", "watch", "results", "plot"),
+    verbs=("enrol", "data", "plan", "simulate", "submit", "runs", "watch", "results", "plot", "console"),
 )
 
 

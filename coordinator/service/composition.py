@@ -20,12 +20,12 @@ from coordinator.home.authority import concerns
 from coordinator.home.identity import Identity, utc_now
 from coordinator.home.init import create_federation, open_home_store, open_identity, open_shared_files
 from coordinator.home.settings import Home, Settings
+from coordinator.home.signals import stop_signals
 from coordinator.monitoring.endpoint import monitored
 from coordinator.monitoring.health import engine_pulse
 from coordinator.service.engine_state import Alive
 from coordinator.service.pulse import Parent
 from coordinator.service.server import Extra
-from coordinator.service.signals import stop_signals
 from coordinator.service.supervisor import serve
 from coordinator.store.interface import Store
 from shared.errors.settings import StoreNotShared

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
+from coordinator.home.signals import end_soon
 from coordinator.service.engine_state import Alive
-from coordinator.service.signals import end_soon
 
 _SIGNS: Mapping[Alive, bytes] = {"starting": b"-", "standby": b"b", "serving": b"s"}
 _POLL_SECONDS = 0.2

@@ -14,10 +14,10 @@ import structlog
 from coordinator.home.identity import Identity
 from coordinator.home.init import renew_own_certificates
 from coordinator.home.settings import Home, Settings
+from coordinator.home.signals import stop_signals
 from coordinator.service.engine_state import Alive, Doing, EngineNotes
 from coordinator.service.pulse import SILENCE_SECONDS, watch_child
 from coordinator.service.server import Extra, serving
-from coordinator.service.signals import stop_signals
 from coordinator.store.interface import Store
 from shared.errors.settings import PortInUse
 from shared.extras import ENGINE, require_extra

@@ -1,4 +1,4 @@
-"""An operator admits a hospital and lets a question go at pages, and an observer watches, in a browser."""
+"""An operator admits a hospital and lets questions go, a researcher asks, an observer watches, all in a browser."""
 
 import subprocess
 import sys
@@ -61,7 +61,7 @@ def test_people_walk_the_centres_console(tmp_path: Path) -> None:
             settings.write(f"[console]\nport = {free_port()}\n")
         operator = stack.enter_context(console(browser, federation.home.folder, "operator"))
         admit(operator, federation, stack)
-        ask(operator, federation)
+        ask(operator, federation, stack, browser)
         for path in PAGES:
             operator.open(path)
             operator.check(f"centre-{path.strip('/') or 'sites'}")
@@ -109,23 +109,72 @@ def admit(operator: Watched, federation: Federation, stack: ExitStack) -> None:
     begin(stack, home.folder, enrol(home, join.strip()).site_id)
 
 
-def ask(operator: Watched, federation: Federation) -> None:
-    """A researcher's question is approved by mouse; its page renews itself until the table is there."""
-    opened = Opened.open(federation.researcher("rita").folder)
-    until(lambda: opened.offered().sites.get("statistics") == 3)
-    run = opened.submit(Statistics(aim="How many <b>patients</b>?", timeout_seconds=60))
-    page = operator.open("/runs")
-    page.click(f"a[href='/runs/{run.id}']")
-    operator.check("centre-run-proposed")
-    page.click("text=Approve the run")
-    page.wait_for_selector("text=The run is approved")
+def ask(operator: Watched, federation: Federation, stack: ExitStack, browser: Browser) -> None:
+    """A researcher writes a plan at a page; the operator approves it by mouse; both pages renew to its end."""
+    home = federation.researcher("rita")
+    opened = Opened.open(home.folder)
+    until(lambda: opened.offered().sites.get("training") == 3)
+    researcher = stack.enter_context(research_console(browser, home.folder))
+    researcher.check("research-none")
+    page = researcher.open("/plan")
+    page.click("text=Sign and propose it")
+    page.wait_for_selector("text=says in one sentence what it is for")
+    assert "400" in researcher.complaints.pop()
+    researcher.check("research-plan-wrong")
+    plan = page.input_value("#plan").replace('aim = ""', 'aim = "Is <b>it</b> seen?"')
+    page.fill(
+        "#plan", plan.replace("local_epochs = 4", "local_epochs = 1").replace("image_size = 64", "image_size = 32")
+    )
+    page.click("text=Check it")
+    page.wait_for_selector("text=The agreements of 3 hospitals cover it")
+    researcher.check("research-plan-holds")
+    page.click("text=Sign and propose it")
+    page.wait_for_selector("text=signed and proposed")
+    run = page.url.rpartition("/")[2].partition("?")[0]
+    researcher.check("research-run-proposed")
+    approve(operator, run)
     page.wait_for_selector(".place.good:text-is('done')", timeout=1000 * SOON)
+    researcher.check("research-run-done")
+    with page.expect_download() as download:
+        page.click("text=The last model")
+    assert Path(download.value.path()).stat().st_size > 1000
+    page = operator.open(f"/runs/{run}")
+    page.wait_for_selector("text=By round")
     operator.check("centre-run-done")
-    page = operator.open(f"/cohorts/{run.id}")
+    assert not researcher.complaints
+    counted = opened.submit(Statistics(aim="How many?", timeout_seconds=60))
+    approve(operator, counted.id)
+    operator.page.wait_for_selector(".place.good:text-is('done')", timeout=1000 * SOON)
+    page = operator.open(f"/cohorts/{counted.id}")
     operator.check("centre-cohort")
     with page.expect_download() as download:
         page.click("text=this table as CSV")
     assert b"72" in Path(download.value.path()).read_bytes()
+
+
+def approve(operator: Watched, run: str) -> None:
+    page = operator.open("/runs")
+    page.click(f"a[href='/runs/{run}']")
+    operator.check("centre-run-proposed")
+    page.click("text=Approve the run")
+    page.wait_for_selector("text=The run is approved")
+
+
+@contextmanager
+def research_console(browser: Browser, home: Path) -> Iterator[Watched]:
+    """The researcher's pages, opened by the link that the program prints."""
+    program = (sys.executable, "-m", "coordinator.research.cli", "--home", str(home), "console")
+    with subprocess.Popen((*program, "--port", str(free_port())), stdout=subprocess.PIPE, text=True) as serving:
+        assert serving.stdout is not None
+        link = serving.stdout.readline().removeprefix("ready: ").strip()
+        watched = Watched(browser, link.partition("/invitation/")[0])
+        watched.page.goto(link)
+        watched.page.click("text=Open the console")
+        watched.page.wait_for_selector("text=Sign out")
+        try:
+            yield watched
+        finally:
+            serving.terminate()
 
 
 def watch(stack: ExitStack, browser: Browser, home: ObserverHome) -> None:

@@ -49,6 +49,9 @@ class Context:
     def auth_context(self) -> dict[str, list[bytes]]:
         return {"x509_subject_alternative_name": [b"spiffe://test/coordinator/operator"]}
 
+    def invocation_metadata(self) -> tuple[()]:
+        return ()
+
     def is_active(self) -> bool:
         return True
 

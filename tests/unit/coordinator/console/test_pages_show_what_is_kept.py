@@ -8,11 +8,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from coordinator.cohort.released import ReleasedTable
-from coordinator.console.bars import HEIGHT, WIDTH, bars, curve
 from coordinator.console.roles import Role
 from coordinator.home.init import open_home_store
 from coordinator.store.interface import Work
@@ -125,7 +122,7 @@ def test_a_run_shows_its_rounds_and_who_refused(console: CentreConsole) -> None:
     assert "1 all of 0 9 0.7000 0.500" in text
     assert "123456 4 0.750" in text
     assert "Site 419639 in round 2: SITE_POLICY: &lt;b&gt;no&lt;/b&gt;" in text
-    assert page.count("<polyline") == 2
+    assert page.count("<polyline") == 3
     assert "hx-get" not in page
 
 
@@ -151,24 +148,3 @@ def test_the_log_is_read_from_its_end(federation: Federation, console: CentreCon
         numbers += map(int, re.findall(r'<td class="number">(\d+)</td>', viewer.open(f"/audit?page={page}")))
     assert numbers == list(range(size, 0, -1))
     assert viewer.get("/audit?page=0").status_code == 400
-
-
-@given(st.lists(st.tuples(st.text(max_size=3), st.integers(0, 10**9)), max_size=20))
-def test_a_bar_is_as_long_as_its_number(counts: list[tuple[str, int]]) -> None:
-    """Never longer than a hundred, seen wherever there is something, and in the order of the numbers."""
-    drawn = bars(counts)
-    assert [(bar.label, bar.number) for bar in drawn] == counts
-    assert all(0 <= bar.length <= 100 and (bar.length > 0) == (bar.number > 0) for bar in drawn)
-    by_number = sorted(drawn, key=lambda bar: bar.number)
-    assert [bar.length for bar in by_number] == sorted(bar.length for bar in by_number)
-
-
-@given(st.lists(st.none() | st.floats(0, 1), max_size=20))
-def test_a_curve_has_a_point_for_each_value(values: list[float | None]) -> None:
-    """Inside the picture, higher for a higher value; what is missing breaks the line."""
-    points = [tuple(map(float, point.split(","))) for line in curve(values, 0.0, 1.0) for point in line.split()]
-    known = [value for value in values if value is not None]
-    assert len(points) == len(known)
-    assert all(
-        0 <= x <= WIDTH and abs(y - HEIGHT * (1 - value)) < 0.1 for (x, y), value in zip(points, known, strict=True)
-    )

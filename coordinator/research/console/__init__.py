@@ -1,0 +1,1 @@
+"""Pages for a researcher, over the calls that the commands make."""
