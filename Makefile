@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 PACKAGES := site_node coordinator shared compose tests
 CHECKED_LAWS := $(addprefix tests/laws/test_,pages_name_what_exists.py names_are_the_fields_own.py the_shape_of_the_code.py)
 
-.PHONY: help install federation check test mutants lint code-lint bench soak images containers bundle proto format clean
+.PHONY: help install federation check test pythons mutants lint code-lint bench soak images containers bundle proto format clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ else
 		tests/e2e tests/integration tests/contract tests/laws tests/unit
 	$(if $(COVERAGE),$(BIN)/python -m tests.coverage_by_room)
 endif
+
+pythons: ## The unit tests under every Python that is declared, each in an environment of its own; one that is not here: its packages resolve
+	$(PYTHON) tests/pythons.py
 
 mutants: $(INSTALLED) ## Changes that no test notices: of a room's guards (ROOM=site_node/screen), else of touched lines (SECONDS=180)
 	$(BIN)/python -m tests.mutants $(ROOM) $(if $(SECONDS),--seconds $(SECONDS))
@@ -92,4 +95,4 @@ format: $(INSTALLED) ## Let ruff write the layout
 	$(BIN)/ruff check --fix --quiet $(PACKAGES)
 
 clean: ## Remove what these targets made
-	rm -rf $(VENV) .venv-bench .venv-nvflare .venv-containers build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .mutants .import_linter_cache .coverage federation-run
+	rm -rf $(VENV) .venv-3.* .venv-bench .venv-nvflare .venv-containers build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .mutants .import_linter_cache .coverage federation-run
