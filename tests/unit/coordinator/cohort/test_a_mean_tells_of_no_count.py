@@ -175,3 +175,13 @@ def test_a_bin_that_another_release_of_the_table_hides_withholds_it() -> None:
     for earlier, is_shown in ((first, False), (first._replace(shown=counts), True)):
         [mean] = released_means(of(BINNED), second, sums(of(BINNED), ENOUGH), [earlier], protocol=BASE)
         assert (mean.mean is not None) == is_shown
+
+
+@pytest.mark.parametrize(("piece", "is_shown"), [(0, True), (1, False), (10, False), (11, True)])
+def test_a_small_piece_of_two_sorts_of_bins_withholds_it(piece: int, is_shown: bool) -> None:
+    """To the last value, whatever is shown of the bins."""
+    definition, items = of(BINNED, NUMBER), kinds(x0=400, x2=300, x3=piece, x4=200, x7=100)
+    counts = counted(definition, items)
+    new = Release(SITES, counts, EXACT, counts, definition)
+    [mean] = released_means(definition, new, sums(definition, items), [], protocol=BASE)
+    assert (mean.mean is not None) == is_shown

@@ -68,6 +68,8 @@ def test_what_is_asked_reaches_the_service_and_the_table_comes_back_whole() -> N
     servicer = CohortServicer(cast("CohortService", stub))
     assert servicer.ComputeCohort(pb.ComputeCohortRequest(site_ids=["100001"]), CONTEXT).run_id == make_run(1).id
     assert stub.calls == [("ricord", "cms-11", (SiteId("100001"),), "coordinator/operator")]
+    servicer.ComputeCohort(pb.ComputeCohortRequest(name="other", policy="min-5"), CONTEXT)
+    assert stub.calls.pop() == ("other", "min-5", (), "coordinator/operator")
     answer = servicer.GetCohort(pb.GetCohortRequest(id=stub.table.id), CONTEXT).cohort
     assert ReleasedTable.model_validate_json(answer.table) == stub.table
     assert (answer.id, answer.site_count, answer.table_sha256) == (stub.table.id, 3, stub.table.digest)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.cohort.noisy import noisy_counts
+from coordinator.cohort.noisy import noisy_counts, within_of
 from coordinator.cohort.quantiles import quantiles_of
 from coordinator.cohort.released import ReleasedTable
 from coordinator.cohort.rendering import footnote, rows
@@ -21,6 +21,7 @@ from coordinator.research.plots.counts import plot_histograms
 from shared.federation.asked import definition_asked
 from shared.federation.cell_policy import CellPolicy
 from shared.federation.histogram import Histogram
+from shared.federation.noise import scale_of
 from shared.federation.secure_sum.server import Sum
 from shared.federation.task import CountPrivacy, StatisticsTask
 from shared.protocol.cohort import TOTALS, Table
@@ -103,3 +104,12 @@ def test_a_table_without_noise_keeps_its_bytes(table: ReleasedTable) -> None:
     exact: dict[str, Any] = table.model_copy(update={"noise": None}).model_dump(mode="json")
     assert "noise" not in exact
     assert cohort_rows(exact).columns == ("cell", "count")
+
+
+@pytest.mark.parametrize(("policy", "rounding"), [("cms-11", 0), ("nhs-7-round-5", 2), ("min-5", 0)])
+def test_the_interval_holds_what_rounding_leaves_open(policy: str, rounding: int) -> None:
+    """A count is further from its figure by half of what it was rounded to."""
+    table = released([100] * DEFINITION.length, policy)
+    assert table.noise is not None
+    assert TASK.privacy is not None
+    assert table.noise.within == within_of(scale_of(DEFINITION, TASK.privacy), 3) + rounding

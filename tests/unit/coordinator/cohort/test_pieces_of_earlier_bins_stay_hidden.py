@@ -55,3 +55,47 @@ def test_a_sum_needs_more_honest_sites_than_may_be_asked_twice() -> None:
     for few in range(3):
         with pytest.raises(PlanInvalid, match="too few"):
             threshold_for(few)
+
+
+def test_a_policy_of_another_variable_says_nothing_of_a_number() -> None:
+    """Each number is held to the policies under which it was counted itself."""
+    first = release(BASE.having([TEXTS[1]], ()), items(5), "cms-11")
+    both = release(BASE.having([NUMBER, BINNED], ()), items(5), "min-3", first)
+    assert [both.shown[cell] for cell in BINNED.cells[:2]] == [55, 100]
+
+
+def test_bins_that_cannot_be_of_the_same_numbers_are_of_another_day() -> None:
+    """Fewer below 4 than there were below 3: though as many in all, the libraries have changed."""
+    first = release(BASE.having([NUMBER], ()), items(40), "cms-11")
+    moved: dict[Kind, int] = {(0.0, "a", "a"): 30, (4.0, "b", "a"): 100, (7.0, "a", "a"): 60}
+    assert sum(moved.values()) == sum(items(40).values())
+    with pytest.raises(RunFailed, match="the libraries have changed"):
+        release(BASE.having([BINNED], ()), moved, "cms-11", first)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_what_any_earlier_table_tells_counts(order: tuple[int, int]) -> None:
+    """Whichever was first: where one showed that there are at most eight, none can pretend that there may be ten."""
+    sites = [frozenset({SiteId(str(100_001 + place))}) for place in range(3)]
+    held = [items(60), items(60), items(60)]
+    for place, high in enumerate((5, 3, 95)):
+        held[place][7.0, "a", "a"] = high
+    definition = BASE.having([NUMBER], ())
+
+    def of(places: tuple[int, ...], policy: str, *earlier: Release) -> Release:
+        together = {kind: sum(held[place][kind] for place in places) for kind in held[0]}
+        new = Release(
+            frozenset().union(*(sites[place] for place in places)),
+            counted(definition, together),
+            CellPolicy.named(policy),
+            {},
+            definition,
+        )
+        return new._replace(shown=released_counts(definition, new, earlier, seed=b"", protocol=BASE))
+
+    earlier: list[Release] = []
+    for place in order:
+        earlier.append(of(((0, 1), (0, 2))[place], "min-2", *earlier))
+    with pytest.raises(RunFailed, match="beside earlier tables"):
+        of((0,), "cms-11", *earlier)
+    assert of((0,), "min-2", *earlier).shown

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.cohort.quantiles import quantiles_of
+from coordinator.cohort.quantiles import numbers_of, quantiles_of
 from coordinator.cohort.released import ReleasedTable
 from shared.federation.asked import definition_asked
 from shared.federation.histogram import Histogram
@@ -100,3 +100,15 @@ def test_missing_values_are_in_no_bin() -> None:
     assert named_bins["50 %"] is not None
     open_bins = {each.statistic: each.bin for each in quantiles_of(table_of([4, None, 4, 0], 20, missing=None))}
     assert open_bins["50 %"] is None
+
+
+def test_only_what_is_all_numbers_has_quantiles() -> None:
+    """A variable that sorts some values by texts has no order, nor has one of texts alone."""
+    whole = table_showing(PROTOCOL.cohort, dict.fromkeys(PROTOCOL.cohort.cells, 0), policy="min-3")
+    mixed = [
+        each.name for each in PROTOCOL.cohort.variables if len({band.lowest is None for band in each.categories}) == 2
+    ]
+    names = {each.name for each in numbers_of(whole)}
+    assert mixed
+    assert "age" in names
+    assert not names & {"sex", *mixed}
