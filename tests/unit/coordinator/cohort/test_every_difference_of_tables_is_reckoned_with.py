@@ -107,6 +107,9 @@ def test_who_knows_all_other_tables_knows_that_no_part_outgrows_the_whole() -> N
     assert difference.count("x") == 7
     for bounds in (difference.span_of, difference.bounds_of):
         assert [bounds(each, "x") for each in difference.releases] == [(13, MOST), (0, 12), (0, 15)]
+    nearly = Difference(of(A | B | C, 14), (first, second))
+    for bounds in (nearly.span_of, nearly.bounds_of):
+        assert [bounds(each, "x") for each in nearly.releases] == [(13, MOST), (0, 6), (0, 9)]
     parted = Difference(of(A | B | C, 13), (first, second))
     assert [parted.span_of(each, "x") for each in parted.releases] == [(13, 13), (5, 5), (8, 8)]
     assert [parted.bounds_of(each, "x") for each in parted.releases] == [(13, MOST), (0, 5), (0, 8)]

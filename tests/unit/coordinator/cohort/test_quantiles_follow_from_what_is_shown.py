@@ -112,3 +112,11 @@ def test_only_what_is_all_numbers_has_quantiles() -> None:
     assert mixed
     assert "age" in names
     assert not names & {"sex", *mixed}
+
+
+def test_rounded_counts_are_as_many_as_are_shown() -> None:
+    """With none hidden a bin is named, though the total was rounded apart and is another."""
+    table = table_of([10, 10, 10, 10], 45).model_copy(update={"policy": "nhs-7-round-5"})
+    named_bins = {each.statistic: each.bin for each in quantiles_of(table)}
+    assert list(named_bins) == ["5 %", "25 %", "50 %", "75 %", "95 %", "8th smallest", "8th largest"]
+    assert [named_bins[share] for share in ("25 %", "50 %", "75 %")] == [*CRP.labels[:3]]

@@ -11,6 +11,7 @@ from coordinator.federation.figures import groups, pooled_figures, threshold_of
 from coordinator.federation.results import Interval as Ends
 from coordinator.federation.results import RoundResult, SiteTest, best_round, worst_site
 from shared.federation.averaging import BINS, Counts, histogram
+from shared.federation.intervals import Z, delong, wilson
 from shared.ids import SiteId
 
 CASES = st.lists(st.tuples(st.integers(0, 1), st.integers(0, BINS - 1)), min_size=1, max_size=200)
@@ -120,3 +121,88 @@ def test_a_site_is_the_worst_only_where_its_interval_says_so() -> None:
     assert worst_site([wide, silent], pooled) is None
     assert worst_site([wide, narrow, silent], pooled) == names[1]
     assert worst_site([wide, narrow], None) is worst_site([], pooled) is None
+
+
+@given(CASES, st.integers(1, BINS - 1))
+def test_figures_at_a_threshold_are_shares_of_each_class(cases: list[tuple[int, int]], place: int) -> None:
+    """Positive patients at or above it, negative ones below, each with Wilson's interval; without one there is none."""
+    counts = counts_of(cases)
+    figures = pooled_figures(counts, place / BINS, minimum=1)
+    assert figures.patients == len(cases)
+    if figures.auc is None:
+        assert figures.sensitivity is figures.specificity is figures.brier is None
+        return
+    scores = {label: [at for own, at in cases if own == label] for label in (0, 1)}
+    rights = (sum(at >= place for at in scores[1]), sum(at < place for at in scores[0]))
+    for shown, right, label in ((figures.sensitivity, rights[0], 1), (figures.specificity, rights[1], 0)):
+        total = len(scores[label])
+        assert shown == Ends(value=right / total, **wilson(right, total)._asdict())
+    assert (figures.auc.low, figures.auc.high) == delong(counts, figures.auc.value)
+    without = pooled_figures(counts, None, minimum=1)
+    assert (without.sensitivity, without.specificity, without.threshold) == (None, None, None)
+    assert without.brier == figures.brier
+
+
+def test_intervals_of_brier_and_calibration_are_those_of_means_and_of_wald() -> None:
+    """By the patients' own errors, and by the curvature of the likelihood, worked out apart."""
+    labels, probabilities = drawn(2)
+    counts = histogram(labels, probabilities)
+    middles = (np.minimum((probabilities * BINS).astype(int), BINS - 1) + 0.5) / BINS
+    figures = pooled_figures(counts, None, minimum=11)
+    errors = (middles - labels) ** 2
+    half = Z * errors.std(ddof=1) / np.sqrt(len(errors))
+    assert figures.brier is not None
+    shown = (figures.brier.value, figures.brier.low, figures.brier.high)
+    assert shown == pytest.approx((errors.mean(), errors.mean() - half, errors.mean() + half))
+    slope, intercept = figures.calibration_slope, figures.calibration_intercept
+    assert slope is not None
+    assert intercept is not None
+    design = np.stack([np.log(middles / (1 - middles)), np.ones(len(middles))])
+    expected = 1 / (1 + np.exp(-(slope.value * design[0] + intercept.value)))
+    spread = Z * np.sqrt(np.diag(np.linalg.inv((design * expected * (1 - expected)) @ design.T)))
+    for shown_line, width in ((slope, spread[0]), (intercept, spread[1])):
+        assert shown_line.high - shown_line.value == pytest.approx(width, rel=1e-4)
+        assert shown_line.value - shown_line.low == pytest.approx(width, rel=1e-4)
+
+
+def test_of_a_single_patient_a_brier_score_has_an_interval_within_0_and_1() -> None:
+    """Nothing is divided by nought."""
+    figures = pooled_figures(counts_of([(0, 999), (1, 0)]), None, minimum=1)
+    assert figures.brier is not None
+    assert figures.brier.value == pytest.approx(0.999, abs=1e-3)
+    assert 0 <= figures.brier.low <= figures.brier.high <= 1
+    best = pooled_figures(counts_of([(0, 0), (0, 300), (1, 999)]), None, minimum=1).brier
+    assert best is not None
+    assert best.low == 0
+
+
+@given(CASES, st.integers(1, 30))
+def test_each_point_is_of_its_patients(cases: list[tuple[int, int]], least: int) -> None:
+    """Their mean probability and share of positive ones, and what a threshold at the lowest of them would do."""
+    counts = counts_of(cases)
+    points = pooled_figures(counts, None, minimum=least).points
+    if not points:
+        return
+    cut = groups(counts.sum(axis=0), least)
+    assert len(points) == len(cut)
+    for point, (start, end) in zip(points, cut, strict=True):
+        own = [(label, at) for label, at in cases if start <= at < end]
+        positive = sum(label for label, _ in own)
+        assert point.predicted == pytest.approx(sum((at + 0.5) / BINS for _, at in own) / len(own))
+        assert point.observed == Ends(value=positive / len(own), **wilson(positive, len(own))._asdict())
+        right = (sum(at >= start for label, at in cases if label), sum(at < start for label, at in cases if not label))
+        totals = [sum(label == each for label, _ in cases) for each in (1, 0)]
+        assert (point.sensitivity, point.specificity) == (right[0] / totals[0], right[1] / totals[1])
+
+
+def test_groups_are_as_small_as_they_may_be() -> None:
+    """Of the least patients, or of a twentieth of all; the last one takes what is left over."""
+    ones = np.ones(BINS, dtype=np.int64)
+    assert groups(ones, 11) == [(50 * place, 50 * (place + 1)) for place in range(20)]
+    assert groups(ones, 300) == [(0, 300), (300, 600), (600, 1000)]
+    assert groups(ones, 501) == [(0, 1000)]
+    few = np.zeros(BINS, dtype=np.int64)
+    few[[3, 7, 9]] = 2, 3, 1
+    assert groups(few, 3) == [(0, 1000)]
+    assert groups(few, 2) == [(0, 4), (4, 1000)]
+    assert groups(few, 7) == [(0, 1000)]
