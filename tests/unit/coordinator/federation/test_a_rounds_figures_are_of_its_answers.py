@@ -51,7 +51,7 @@ def test_a_rounds_figures_are_of_its_answers(answers: list[Answer]) -> None:
     assert (len(further.rounds), len(further.refusals)) == (2 * len(result.rounds), 2 * len(refused))
 
 
-ONE, TWO = SiteId("100001"), SiteId("100002")
+FIRST, SECOND = SiteId("100001"), SiteId("100002")
 
 
 def answer(site: str, kind: str, metrics: dict[str, float], **rest: object) -> Answer:
@@ -59,23 +59,23 @@ def answer(site: str, kind: str, metrics: dict[str, float], **rest: object) -> A
     return Answer(site=SiteId(site) if site else None, kind=kind, metrics=metrics, **fields)  # type: ignore[arg-type]
 
 
-def figures(loss: float, auc: float, images: int, *, told: int = 1) -> dict[str, float]:
-    return {LOSS: loss, AUC: auc, EXAMPLES: images, FIGURES: told}
+def figures(loss: float, auc: float, images: int, *, shown: int = 1) -> dict[str, float]:
+    return {LOSS: loss, AUC: auc, EXAMPLES: images, FIGURES: shown}
 
 
 def test_what_a_site_withholds_is_in_no_mean_and_not_shown() -> None:
     """Its images count as trained on; where all withhold there is no mean."""
     answers = [
-        answer(ONE, "train", figures(0.5, 0, 10)),
-        answer(TWO, "train", figures(0.0, 0, 30, told=0)),
-        answer(ONE, "evaluate", figures(0.25, 0.75, 4)),
-        answer(TWO, "evaluate", figures(0.0, 0.0, 9, told=0)),
+        answer(FIRST, "train", figures(0.5, 0, 10)),
+        answer(SECOND, "train", figures(0.0, 0, 30, shown=0)),
+        answer(FIRST, "evaluate", figures(0.25, 0.75, 4)),
+        answer(SECOND, "evaluate", figures(0.0, 0.0, 9, shown=0)),
     ]
     [shown] = training_result(answers, Path("absent"), previous=None, seconds={}).rounds
     assert (shown.training_images, shown.training_loss) == (40, 0.5)
     assert (shown.auc, shown.validation_loss) == (0.75, 0.25)
-    assert shown.sites == (SiteFigures(site_id=ONE, images=4, auc=0.75, loss=0.25), SiteFigures(site_id=TWO))
-    silent = [each for each in answers if each.site == TWO]
+    assert shown.sites == (SiteFigures(site_id=FIRST, images=4, auc=0.75, loss=0.25), SiteFigures(site_id=SECOND))
+    silent = [each for each in answers if each.site == SECOND]
     [none] = training_result(silent, Path("absent"), previous=None, seconds={}).rounds
     assert none.training_loss is none.auc is none.validation_loss is None
 
@@ -84,14 +84,14 @@ def test_a_masked_rounds_figures_are_those_of_its_sum() -> None:
     """The loss of all images together; of a site only its own AUC, where it told it."""
     answers = [
         answer("", "train", figures(0.5, 0, 40)),
-        answer("", "evaluate", figures(0.25, 0.75, 40), summed=(ONE, TWO)),
-        answer(ONE, "evaluate", {AUC: 0.8, FIGURES: 1}),
-        answer(TWO, "evaluate", {AUC: 0.0, FIGURES: 0}),
+        answer("", "evaluate", figures(0.25, 0.75, 40), summed=(FIRST, SECOND)),
+        answer(FIRST, "evaluate", {AUC: 0.8, FIGURES: 1}),
+        answer(SECOND, "evaluate", {AUC: 0.0, FIGURES: 0}),
     ]
     [shown] = training_result(answers, Path("absent"), previous=None, seconds={1: 2.0}).rounds
     assert (shown.training_images, shown.training_loss, shown.auc, shown.validation_loss) == (40, 0.5, 0.75, 0.25)
-    assert shown.summed == (ONE, TWO)
-    assert shown.sites == (SiteFigures(site_id=ONE, auc=0.8), SiteFigures(site_id=TWO))
+    assert shown.summed == (FIRST, SECOND)
+    assert shown.sites == (SiteFigures(site_id=FIRST, auc=0.8), SiteFigures(site_id=SECOND))
 
 
 def test_the_last_model_and_the_best_are_named_by_their_files(tmp_path: Path) -> None:
@@ -99,8 +99,8 @@ def test_the_last_model_and_the_best_are_named_by_their_files(tmp_path: Path) ->
     for number in (1, 2):
         (tmp_path / f"round-{number}.safetensors").write_bytes(bytes([number]))
     first = [
-        answer(ONE, "evaluate", figures(0.1, 0.9, 4)),
-        answer(ONE, "evaluate", figures(0.1, 0.5, 4), server_round=2),
+        answer(FIRST, "evaluate", figures(0.1, 0.9, 4)),
+        answer(FIRST, "evaluate", figures(0.1, 0.5, 4), server_round=2),
     ]
     result = training_result(first, tmp_path, previous=None, seconds={})
     assert (result.best, result.model, result.files) == (
@@ -122,15 +122,15 @@ def test_what_each_site_told_of_a_test_is_its_last_word() -> None:
     """Of answers of that kind with an interval, in the order of the sites; one that withholds is named without."""
     ends = {AUC: 0.7, LOW: 0.6, HIGH: 0.8, FIGURES: 1}
     answers = [
-        answer(TWO, "evaluate.best", {**ends, FIGURES: 0}),
-        answer(ONE, "evaluate.best", {**ends, AUC: 0.65}),
-        answer(ONE, "evaluate.best", ends),
-        answer(ONE, "evaluate.last", {**ends, AUC: 0.61}),
+        answer(SECOND, "evaluate.best", {**ends, FIGURES: 0}),
+        answer(FIRST, "evaluate.best", {**ends, AUC: 0.65}),
+        answer(FIRST, "evaluate.best", ends),
+        answer(FIRST, "evaluate.last", {**ends, AUC: 0.61}),
         answer("", "evaluate.best", ends),
         answer("100003", "evaluate.best", {AUC: 0.7, FIGURES: 1}),
     ]
     assert site_tests(answers, "evaluate.best") == (
-        SiteTest(site_id=ONE, auc=Interval(value=0.7, low=0.6, high=0.8)),
-        SiteTest(site_id=TWO),
+        SiteTest(site_id=FIRST, auc=Interval(value=0.7, low=0.6, high=0.8)),
+        SiteTest(site_id=SECOND),
     )
     assert site_tests(answers, "evaluate.alone") == ()
