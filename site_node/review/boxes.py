@@ -18,9 +18,11 @@ _BOX = re.compile(r"(?P<picture>[^:]+):(?P<sides>\d+,\d+,\d+,\d+)")
 
 
 def read_text_findings(folder: Path) -> TextFindings:
-    """What the pixel stage wrote beside its pictures; no frames where it wrote nothing."""
-    file = folder / FINDINGS_FILE
-    return TextFindings.model_validate_json(file.read_bytes()) if file.exists() else TextFindings(frames=())
+    """What the pixel stage wrote beside its pictures; no frames where it wrote nothing, or that is damaged."""
+    try:
+        return TextFindings.model_validate_json((folder / FINDINGS_FILE).read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return TextFindings(frames=())
 
 
 def decided_blanking(home: SiteHome, ledger: Ledger, key: StudyKey) -> Blanking | None:
