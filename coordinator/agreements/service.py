@@ -25,6 +25,7 @@ from shared.signed import Signed
 from shared.token import TokenKind
 
 PAGE = 5  # agreements, each with its terms four times over while it is amended
+BRIEF_PAGE = 500  # without them
 _ENDED = frozenset({State.TERMINATED, State.EXPIRED})
 _AMENDABLE = frozenset({State.EXECUTED, State.SUSPENDED, State.EXPIRED})
 
@@ -123,14 +124,19 @@ class AgreementService:
                 work.revoke(Role.SITE, site.site_id, self._now())
             return self._save(work, terminated, actor, "agreement terminated")
 
-    def agreements(self, *, sealed_to: str | None = None, after: str, limit: int) -> tuple[Sequence[Agreement], bool]:
+    def agreements(
+        self, *, sealed_to: str | None = None, after: str, limit: int, brief: bool = False
+    ) -> tuple[Sequence[Agreement], bool]:
         """Agreements as they stand now, of sites named after `after`, at most `limit`; whether there are more.
 
-        With `sealed_to`, those that were executed and by whose terms sites seal to that curator.
+        A page is larger where they are shown in `brief`. With `sealed_to`, those that were executed and by whose terms
+        sites seal to that curator.
         """
         with self._store.read() as reading:
             rows, more = read_page(
-                lambda limit: reading.agreements(sealed_to=sealed_to, after=after, limit=limit), limit, PAGE
+                lambda limit: reading.agreements(sealed_to=sealed_to, after=after, limit=limit),
+                limit,
+                BRIEF_PAGE if brief else PAGE,
             )
         return [as_of(agreement, self._now()) for agreement in rows], more
 
@@ -159,7 +165,8 @@ class AgreementService:
     def site_ids(self, *agreements: Agreement) -> dict[str, SiteId]:
         """SITEIDs by site name, of the agreements' sites that have one."""
         with self._store.read() as reading:
-            sites = [site_of(reading, agreement.site_name) for agreement in agreements]
+            few = len(agreements) <= PAGE
+            sites = [site_of(reading, each.site_name) for each in agreements] if few else reading.sites()
         return {site.name: site.site_id for site in sites if site.site_id}
 
     def _execute(self, work: Work, agreement: Agreement, actor: str) -> tuple[Agreement, IssuedToken]:

@@ -58,10 +58,11 @@ class AgreementServicer(AgreementServiceServicer):
         self, request: pb.ListAgreementsRequest, context: grpc.ServicerContext
     ) -> pb.ListAgreementsResponse:
         """A page of them."""
-        rows, more = self._service.agreements(after=request.after, limit=request.limit)
+        rows, more = self._service.agreements(after=request.after, limit=request.limit, brief=request.brief)
         site_ids = self._service.site_ids(*rows)
+        message = _brief if request.brief else agreement_message
         return pb.ListAgreementsResponse(
-            agreements=[agreement_message(agreement, site_ids) for agreement in rows],
+            agreements=[message(agreement, site_ids) for agreement in rows],
             next=rows[-1].site_name if more else "",
         )
 
@@ -115,20 +116,31 @@ class AgreementServicer(AgreementServiceServicer):
 
 def agreement_message(agreement: "Agreement", site_ids: Mapping[str, SiteId]) -> pb.Agreement:
     """An agreement as a message."""
-    amendment = agreement.amendment
+    amendment, message = agreement.amendment, _brief(agreement, site_ids)
+    message.MergeFrom(
+        pb.Agreement(
+            terms=(agreement.terms or "").encode(),
+            consent=to_signed(agreement.consent) if agreement.consent else None,
+            execution=to_signed(agreement.execution) if agreement.execution else None,
+            amendment_terms=amendment.terms.encode() if amendment else b"",
+            amendment_consent=to_signed(amendment.consent) if amendment and amendment.consent else None,
+        )
+    )
+    return message
+
+
+def _brief(agreement: "Agreement", site_ids: Mapping[str, SiteId]) -> pb.Agreement:
+    """An agreement without its terms and signatures."""
+    offered = agreement.amendment and (State.SIGNED if agreement.amendment.consent else State.DRAFTED)
     return pb.Agreement(
         id=agreement.id,
         site_name=agreement.site_name,
         site_id=site_ids.get(agreement.site_name, ""),
         state=state_message(agreement.state),
         version=agreement.version,
-        terms=(agreement.terms or "").encode(),
-        consent=to_signed(agreement.consent) if agreement.consent else None,
-        execution=to_signed(agreement.execution) if agreement.execution else None,
         changed_at=to_timestamp(agreement.changed_at),
-        amendment_terms=amendment.terms.encode() if amendment else b"",
-        amendment_consent=to_signed(amendment.consent) if amendment and amendment.consent else None,
         attachment=agreement.attachment or "",
+        amendment_state=state_message(offered) if offered else pb.AGREEMENT_STATE_UNSPECIFIED,
     )
 
 

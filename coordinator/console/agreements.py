@@ -38,8 +38,8 @@ class AgreementPages:
     def _list(self, visit: Visit) -> Answer:
         with self._centre.asking(visit.person) as asking:
             stub = AgreementServiceStub(asking.channel)
-            agreements = asking.all(stub.ListAgreements, pb.ListAgreementsRequest()).agreements
-        rows = [(each, plain(each)["state"], moment_of(each.changed_at)) for each in agreements]
+            agreements = asking.all(stub.ListAgreements, pb.ListAgreementsRequest(brief=True)).agreements
+        rows = [(plain(each), moment_of(each.changed_at)) for each in agreements]
         return Shown("agreements.html", {"rows": rows})
 
     def _page(self, visit: Visit) -> Answer:

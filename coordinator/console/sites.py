@@ -58,7 +58,7 @@ class SitePages:
         with self._centre.asking(visit.person) as asking:
             sites = asking.all(SiteServiceStub(asking.channel).ListSites, site_pb2.ListSitesRequest()).sites
             stub = AgreementServiceStub(asking.channel)
-            agreements = asking.all(stub.ListAgreements, agreement_pb2.ListAgreementsRequest()).agreements
+            agreements = asking.all(stub.ListAgreements, agreement_pb2.ListAgreementsRequest(brief=True)).agreements
         hospitals = _hospitals(sites, {each.id: each for each in agreements})
         return Shown("sites.html", {"hospitals": hospitals, "stages": _stages(hospitals)})
 

@@ -1,4 +1,4 @@
-"""Submissions: how many came in each week from each site, how large, in which state, and which numbers are missing."""
+"""Submissions: how many came in each week from each site, how large, in which state, and how many are missing."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -15,7 +15,6 @@ from shared.web.drawing import Bar, bars
 from shared.web.visit import Answer, Shown, Visit
 
 _WEEKS = 13
-_MOST_FAULTS = 200
 
 
 class SubmissionPages:
@@ -32,14 +31,10 @@ class SubmissionPages:
         with self._centre.asking(visit.person) as asking:
             stub = SubmissionServiceStub(asking.channel)
             counted = asking.ask(stub.CountByWeek, pb.CountByWeekRequest(weeks=_WEEKS))
-            faults = asking.ask(stub.ListSequenceFaults, pb.ListSequenceFaultsRequest(limit=_MOST_FAULTS))
         values = {
             "weeks": _weeks(counted.weeks),
             "sites": _sites(counted),
             "states": [state.value for state in SubmissionState],
-            "gaps": faults.gaps,
-            "repeats": faults.repeats,
-            "more": bool(faults.next),
         }
         return Shown("submissions.html", values)
 
@@ -53,11 +48,12 @@ def _weeks(counts: Sequence[pb.WeekCount]) -> list[Bar]:
 
 
 def _sites(counted: pb.CountByWeekResponse) -> list[dict[str, Any]]:
-    """A row for each site: its submissions by state, their bytes, and how many came in the last weeks."""
+    """A row for each site: its submissions by state, their bytes, how many came lately and did not arrive."""
     states, sizes, recent = defaultdict[str, Counter[str]](Counter), Counter[str](), Counter[str]()
     for each in counted.states:
         states[each.site_id][plain(each)["state"]] += each.submissions
         sizes[each.site_id] += each.bytes
+    missing = Counter({each.site_id: each.numbers for each in counted.missing})
     for week in counted.weeks:
         recent[week.site_id] += week.submissions
     return [
@@ -67,6 +63,7 @@ def _sites(counted: pb.CountByWeekResponse) -> list[dict[str, Any]]:
             "total": by_state.total(),
             "bytes": sizes[site_id],
             "recent": recent[site_id],
+            "missing": missing[site_id],
         }
         for site_id, by_state in sorted(states.items())
     ]

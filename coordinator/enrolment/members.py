@@ -101,7 +101,7 @@ class MemberService:
             work.put_agreement(_invited(agreement_of(work, name), now))
             token = tokens.issue(work, self._identity, kind=TokenKind.INVITATION, role=Role.SITE, subject=name, now=now)
             work.append_event(at=now, actor=actor, action="site invited", about=name)
-            return self._view(work, site), token
+            return self._view_now(work, site), token
 
     def join_token(self, role: Role, name: str, *, actor: str) -> IssuedToken:
         """A join token for a curator or researcher, or for a site that must enrol again.
@@ -124,12 +124,14 @@ class MemberService:
         """Sites by name, after a name, at most `limit` (0: a whole page); whether there are more."""
         with self._store.read() as reading:
             rows, more = read_page(lambda limit: reading.sites(after=after, limit=limit), limit, PAGE)
-            return [self._view(reading, site) for site in rows], more
+            agreements = {agreement.id: agreement for agreement in reading.agreements()}
+            ends = reading.certificates_end(Role.SITE)
+            return [self._view(reading, site, agreements[site.agreement], ends) for site in rows], more
 
     def site(self, reference: str) -> SiteView:
         """One site by name, SITEID or a beginning; raises `NotFound`, `AmbiguousReference`."""
         with self._store.read() as reading:
-            return self._view(reading, named_site(reading, reference))
+            return self._view_now(reading, named_site(reading, reference))
 
     def whole_name(self, role: Role, reference: str) -> str:
         """The name of a site that is named as people do, or a person's as it is; raises as `site` does."""
@@ -166,12 +168,16 @@ class MemberService:
         work.put_site(site)
         return site
 
-    def _view(self, reading: Reading, site: Site) -> SiteView:
+    def _view_now(self, reading: Reading, site: Site) -> SiteView:
         certificates = reading.certificates(Role.SITE, site.site_id) if site.site_id else ()
-        ends = [certificate.ends_at for certificate in certificates if certificate.revoked_at is None]
-        state = state_at(agreement_of(reading, site.name), self._now())
+        ends = {each.name: each.ends_at for each in reversed(certificates) if each.revoked_at is None}
+        return self._view(reading, site, agreement_of(reading, site.name), ends)
+
+    def _view(self, reading: Reading, site: Site, agreement: Agreement, ends: Mapping[str, datetime]) -> SiteView:
         contact = contact_of(reading, site.site_id, self._now()) if site.site_id else None
-        return SiteView(site=site, state=state, certificate_ends_at=ends[0] if ends else None, contact=contact)
+        ends_at = ends.get(site.site_id) if site.site_id else None
+        state = state_at(agreement, self._now())
+        return SiteView(site=site, state=state, certificate_ends_at=ends_at, contact=contact)
 
 
 def _invited(agreement: Agreement, now: datetime) -> Agreement:

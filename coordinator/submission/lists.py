@@ -1,7 +1,7 @@
 """What was received, as people and programs ask for it: lists in pages, and one submission by its name."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 from typing import NamedTuple
 
@@ -25,6 +25,14 @@ class Page(NamedTuple):
 
     rows: Sequence[ListedSubmission]
     next: int
+
+
+class WeekCounts(NamedTuple):
+    """Submissions by the Monday of their week in UTC and by state, and by site how many numbers did not arrive."""
+
+    weeks: Mapping[datetime, Sequence[SiteTally]]
+    states: Sequence[SubmissionTally]
+    missing: Mapping[str, int]
 
 
 class SubmissionLists:
@@ -70,8 +78,8 @@ class SubmissionLists:
             )
         return rows, f"{rows[-1].site_id}:{rows[-1].sequence}" if more else ""
 
-    def by_week(self, weeks: int) -> tuple[dict[datetime, Sequence[SiteTally]], Sequence[SubmissionTally]]:
-        """What each site sent in each of the last weeks, by their Mondays in UTC, and how many are in which state.
+    def by_week(self, weeks: int) -> WeekCounts:
+        """What each site sent in the last weeks, how many are in which state, and how many did not arrive.
 
         Raises `InvalidArgument` for none or too many.
         """
@@ -81,7 +89,11 @@ class SubmissionLists:
         monday = datetime.combine(today - timedelta(days=today.weekday()), time(), UTC)
         mondays = [monday - number * _WEEK for number in reversed(range(weeks))]
         with self._store.read() as reading:
-            return {each: reading.received_between(each, each + _WEEK) for each in mondays}, reading.submission_tally()
+            return WeekCounts(
+                weeks={each: reading.received_between(each, each + _WEEK) for each in mondays},
+                states=reading.submission_tally(),
+                missing={site_id: count for site_id, count in reading.missing_numbers().items() if count},
+            )
 
     def submission(self, reference: str, *, curator: str | None = None) -> Submission:
         """One of them; raises as `named_submission` does."""

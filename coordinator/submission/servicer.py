@@ -103,14 +103,15 @@ class SubmissionServicer(SubmissionServiceServicer):
 
     def CountByWeek(self, request: pb.CountByWeekRequest, context: grpc.ServicerContext) -> pb.CountByWeekResponse:
         """Counts and sizes."""
-        weeks, states = self._lists.by_week(request.weeks)
+        counts = self._lists.by_week(request.weeks)
         return pb.CountByWeekResponse(
             weeks=[
                 pb.WeekCount(begins_at=to_timestamp(monday), **tally._asdict())
-                for monday, tallies in weeks.items()
+                for monday, tallies in counts.weeks.items()
                 for tally in tallies
             ],
-            states=[pb.StateCount(**{**tally._asdict(), "state": _state(tally.state)}) for tally in states],
+            states=[pb.StateCount(**{**tally._asdict(), "state": _state(tally.state)}) for tally in counts.states],
+            missing=[pb.MissingCount(site_id=site_id, numbers=count) for site_id, count in counts.missing.items()],
         )
 
     def GetSubmission(

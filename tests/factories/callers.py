@@ -16,6 +16,10 @@ class _Call:
         """The properties that TLS sets."""
         return self._properties
 
+    def invocation_metadata(self) -> tuple[tuple[str, bytes], ...]:
+        """What the caller sent beside the request: nothing."""
+        return ()
+
     def cancel(self) -> None:
         """Note that the call was ended by the server."""
         self.cancelled += 1

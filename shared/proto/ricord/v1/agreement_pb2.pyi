@@ -66,6 +66,7 @@ class Agreement(_message.Message):
     AMENDMENT_TERMS_FIELD_NUMBER: _builtins.int
     AMENDMENT_CONSENT_FIELD_NUMBER: _builtins.int
     ATTACHMENT_FIELD_NUMBER: _builtins.int
+    AMENDMENT_STATE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     site_name: _builtins.str
     site_id: _builtins.str
@@ -79,6 +80,8 @@ class Agreement(_message.Message):
     """Canonical JSON of the next version's terms; empty unless the agreement is being amended."""
     attachment: _builtins.str
     """SHA-256, hexadecimal, of a document that the parties signed besides."""
+    amendment_state: Global___AgreementState.ValueType
+    """Of the next version: drafted or signed; unspecified unless the agreement is being amended."""
     @_builtins.property
     def consent(self) -> _signed_pb2.SignedDocument:
         """The site's signed consent; absent until signed."""
@@ -108,10 +111,11 @@ class Agreement(_message.Message):
         amendment_terms: _builtins.bytes = ...,
         amendment_consent: _signed_pb2.SignedDocument | None = ...,
         attachment: _builtins.str = ...,
+        amendment_state: Global___AgreementState.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amendment_consent", b"amendment_consent", "changed_at", b"changed_at", "consent", b"consent", "execution", b"execution"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amendment_consent", b"amendment_consent", "amendment_terms", b"amendment_terms", "attachment", b"attachment", "changed_at", b"changed_at", "consent", b"consent", "execution", b"execution", "id", b"id", "site_id", b"site_id", "site_name", b"site_name", "state", b"state", "terms", b"terms", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amendment_consent", b"amendment_consent", "amendment_state", b"amendment_state", "amendment_terms", b"amendment_terms", "attachment", b"attachment", "changed_at", b"changed_at", "consent", b"consent", "execution", b"execution", "id", b"id", "site_id", b"site_id", "site_name", b"site_name", "state", b"state", "terms", b"terms", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -312,19 +316,23 @@ class ListAgreementsRequest(_message.Message):
 
     AFTER_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
+    BRIEF_FIELD_NUMBER: _builtins.int
     after: _builtins.str
     """A site's name: what comes after it; empty: from the start."""
     limit: _builtins.int
     """0: a whole page, which is also the most."""
+    brief: _builtins.bool
+    """Without terms and signatures; a page has more of them then."""
     def __init__(
         self,
         *,
         after: _builtins.str = ...,
         limit: _builtins.int = ...,
+        brief: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "limit", b"limit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "brief", b"brief", "limit", b"limit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

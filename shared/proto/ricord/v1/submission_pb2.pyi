@@ -503,26 +503,55 @@ class StateCount(_message.Message):
 Global___StateCount: _TypeAlias = StateCount  # noqa: Y015
 
 @_typing.final
+class MissingCount(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SITE_ID_FIELD_NUMBER: _builtins.int
+    NUMBERS_FIELD_NUMBER: _builtins.int
+    site_id: _builtins.str
+    numbers: _builtins.int
+    """Sequence numbers below its highest that did not arrive."""
+    def __init__(
+        self,
+        *,
+        site_id: _builtins.str = ...,
+        numbers: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["numbers", b"numbers", "site_id", b"site_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MissingCount: _TypeAlias = MissingCount  # noqa: Y015
+
+@_typing.final
 class CountByWeekResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     WEEKS_FIELD_NUMBER: _builtins.int
     STATES_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def weeks(self) -> _containers.RepeatedCompositeFieldContainer[Global___WeekCount]:
         """The oldest week first; none for a week and site without submissions."""
 
     @_builtins.property
     def states(self) -> _containers.RepeatedCompositeFieldContainer[Global___StateCount]: ...
+    @_builtins.property
+    def missing(self) -> _containers.RepeatedCompositeFieldContainer[Global___MissingCount]:
+        """None for a site of which nothing is missing."""
+
     def __init__(
         self,
         *,
         weeks: _abc.Iterable[Global___WeekCount] | None = ...,
         states: _abc.Iterable[Global___StateCount] | None = ...,
+        missing: _abc.Iterable[Global___MissingCount] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["states", b"states", "weeks", b"weeks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["missing", b"missing", "states", b"states", "weeks", b"weeks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

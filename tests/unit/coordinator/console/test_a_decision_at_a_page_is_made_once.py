@@ -95,8 +95,10 @@ def test_an_agreement_goes_its_whole_way_at_pages(federation: Federation, consol
     page = operator.open(f"/agreements/{agreement}")
     assert re.search(r"<del>[^<]*CC BY-NC 4\.0\.</del>", page)
     assert re.search(r"<ins>[^<]*CC BY 4\.0\.</ins>", page)
+    assert "its next version is drafted" in operator.open("/agreements")
     read_amendment(home)
     sign_amendment(home, signatory="B. Signatory, Director")
+    assert "its next version is signed" in operator.open("/agreements")
     assert decide(operator, agreement, "execute") == 303
     page = operator.open(f"/sites/{agreement}")
     assert ["A. Signatory" in page, "B. Signatory" in page] == [True, True]

@@ -41,7 +41,7 @@ def test_a_week_begins_on_its_monday(store: SqlStore) -> None:
             work.add_submission(make_submission(number).model_copy(update={"received_at": moment}))
     for days in range(7):
         lists = SubmissionLists(store, lambda days=days: sunday_night + timedelta(days=days, seconds=1))  # type: ignore[misc] # a clock
-        weeks, states = lists.by_week(2)
+        weeks, states, _ = lists.by_week(2)
         assert [f"{monday:%A %Y-%m-%d %H:%M}" for monday in weeks] == [
             "Monday 2026-11-23 00:00",
             "Monday 2026-11-30 00:00",

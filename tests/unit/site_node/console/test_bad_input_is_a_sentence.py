@@ -10,9 +10,10 @@ import pytest
 from shared.durable import write_whole
 from site_node.blanking import FINDINGS_FILE
 from site_node.console.roles import Role
-from site_node.home import ledger as ledger_module
+from site_node.home.database import open_database
 from site_node.home.ledger import State
 from tests.factories.consoles import Browser
+from tests.factories.federation import running_federation
 from tests.factories.site_consoles import Site, add_burned, site_console
 
 ROWS, WRONG = 20_000, 5  # of each row: method, timing, age, sex and status
@@ -78,17 +79,30 @@ def test_a_full_disk_decides_nothing(site: Site, monkeypatch: pytest.MonkeyPatch
     reviewer = site.person(Role.REVIEWER)
     seen = re.search(r'name="seen" value="([^"]+)"', reviewer.open(f"/review/{key}"))
     assert seen is not None
-    opened, before = ledger_module.open_database, site.ledger.audit("Ann", "looked", key, "y" * 2500)  # fills a page
+    before = site.ledger.audit("Ann", "looked", key, "y" * 2500)  # fills a page
 
     def without_room(file: Path, *, durable: bool) -> sqlite3.Connection:
-        database = opened(file, durable=durable)
+        database = open_database(file, durable=durable)
         database.execute("pragma max_page_count = 1")  # SQLite takes as many as there are, and no more
         return database
 
     with monkeypatch.context() as patch:
-        patch.setattr(ledger_module, "open_database", without_room)
+        patch.setattr("site_node.home.ledger.open_database", without_room)
         assert reviewer.send(f"/review/{key}/release", reason="x" * 1990, seen=seen[1]) == 429
     assert "no room left" in reviewer.said.text
     assert site.ledger.study(key).state is State.QUARANTINED
     assert [event.number for event in site.ledger.events()] == [before]
     assert reviewer.send(f"/review/{key}/release", reason="seen", seen=seen[1]) == 303
+
+
+def test_a_coordinator_that_is_away_signs_nothing(tmp_path: Path) -> None:
+    """What is offered cannot be read then; the page says where nobody answers."""
+    with running_federation(tmp_path / "federation") as federation:
+        token = federation.invite("North Hospital")
+    with site_console(tmp_path / "home") as site:
+        signatory = site.person(Role.SIGNATORY)
+        signatory.open("/agreement")
+        assert signatory.send("/agreement/read", token=token) == 503
+        assert "No coordinator answers at" in signatory.said.text
+        signatory.open("/agreement")
+        assert signatory.send("/agreement/read", token="RICORD1-not-a-token") == 401
