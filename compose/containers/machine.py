@@ -13,8 +13,8 @@ BUILD = ROOT / "build"  # wheels and the base; git ignores it
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 IMAGES = "localhost/ricord"
 BASE = os.environ.get("BASE_IMAGE", f"{IMAGES}/base:bookworm")
-_COMMANDS = ("podman", "runc", "debootstrap")
-_PACKAGES = "podman runc netavark aardvark-dns catatonit debootstrap uidmap"  # of Debian
+_COMMANDS = ("podman", "runc", "debootstrap", "iptables")
+_PACKAGES = "podman runc netavark aardvark-dns catatonit debootstrap iptables uidmap"  # of Debian
 _SECONDS = 1800
 
 
