@@ -207,3 +207,14 @@ def test_a_variable_that_counts_otherwise_is_refused() -> None:
     beside = CohortDefinition(name="drawn", edition="1", source="a test", variables=(apart,))
     counts = {cell: counted(BASE, held(50))[cell.replace("w/", "y/")] for cell in beside.cells}
     assert released_counts(beside, Release(C, counts, STRICT, {}, beside), [first], seed=b"", protocol=beside)
+
+
+@pytest.mark.parametrize("policy", [STRICT, ROUNDED])
+def test_a_rounded_table_with_a_hidden_cell_leaves_room_for_later_ones(policy: CellPolicy) -> None:
+    """Of more sites with many more, and of the same counts again: its small cell may be anything as before."""
+    first = release(A | B, held(5), policy=ROUNDED)
+    assert first.shown["x/high"] is None
+    more = {kind: 20 * count for kind, count in held(5).items()}
+    later = release(A | B | C, more, first, policy=policy)
+    assert (later.shown["x/low"], later.shown["patients"]) == (1600, 3500)
+    assert release(A | B, held(5), first, later, policy=ROUNDED).shown["x/high"] is None
