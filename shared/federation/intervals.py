@@ -36,7 +36,7 @@ def delong(counts: npt.NDArray[np.int64], area: float) -> Bounds:
     """
     negative, positive = counts
     negatives, positives = int(negative.sum()), int(positive.sum())
-    if min(negatives, positives) < 2 or not 0 < area < 1:
+    if min(negatives, positives) < 2:
         return newcombe(area, positives, negatives)
     of_positive = (np.cumsum(negative) - negative / 2) / negatives  # share of negatives that rank lower
     of_negative = (positives - np.cumsum(positive) + positive / 2) / positives

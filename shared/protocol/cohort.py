@@ -131,8 +131,8 @@ class Mean(Frozen):
     """A mean and a standard deviation of a variable's numbers, those beyond the bounds counted as these."""
 
     variable: str = Field(max_length=100)
-    low: float = Field(allow_inf_nan=False)
-    high: float = Field(allow_inf_nan=False)
+    low: float
+    high: float
 
     @model_validator(mode="after")
     def _bounds_ascend(self) -> Self:

@@ -3,6 +3,7 @@
 import pytest
 
 from shared.errors.federation import PlanInvalid
+from shared.federation import privacy
 from shared.federation.noise import scale_of, sensitivity_of
 from shared.federation.plan import Member, Plan, PlanRequest, complete_plan
 from shared.federation.privacy import DELTA, Charge, charge_of, cost_of, epsilon_of, library
@@ -40,8 +41,9 @@ def test_a_training_costs_its_steps_and_counts_their_epsilon() -> None:
     assert charge_of(PRIVATE, PRIVATE.privacy) == trained.answer
 
 
-def test_epsilons_of_counts_are_added() -> None:
+def test_epsilons_of_counts_are_added(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each as often as it was spent; nothing spent is none, and no library is asked."""
+    monkeypatch.setattr(privacy, "library", None)
     assert epsilon_of([]) == 0
     assert epsilon_of([Charge(steps=3, epsilon=0.5), Charge(steps=1, epsilon=0.25)]) == 1.75
 
