@@ -130,3 +130,12 @@ def test_what_is_no_message_is_refused() -> None:
         read_message(record.object_id, contents, largest=LARGEST)
     with pytest.raises(KeyError):
         read_message("0" * 64, contents, largest=LARGEST)
+
+
+def test_a_written_chunk_is_flowers_with_its_bytes() -> None:
+    """Whatever of Flower asks for them."""
+    message = message_of([b"abcdefgh"])
+    write_chunks(message)
+    [array] = message.content["arrays"].values()
+    chunks = [chunk for _, chunk in array.slice_array()]
+    assert [bytes(chunk.data) for chunk in chunks] == [b"abcd", b"efgh"]

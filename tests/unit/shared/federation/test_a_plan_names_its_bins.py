@@ -3,14 +3,17 @@
 import pytest
 from pydantic import ValidationError
 
-from shared.errors.federation import PlanInvalid
+from shared.errors.federation import PlanInvalid, TooFewSites
+from shared.errors.inputs import InvalidArgument
 from shared.federation import asked as asked_module
 from shared.federation.asked import MOST_CELLS, askable, definition_asked, inputs_asked
 from shared.federation.cohort import subject_of
 from shared.federation.filter import Filter
 from shared.federation.histogram import Histogram
 from shared.federation.labels import check_label, class_of, learnable
-from shared.federation.task import CountPrivacy, StatisticsTask
+from shared.federation.offer import Offered, offer_of
+from shared.federation.plan import PlanRequest
+from shared.federation.task import CountPrivacy, StatisticsTask, TrainingTask
 from shared.manifest import canonical_json
 from shared.protocol.cohort import Mean, Table
 from shared.protocol.loader import load_protocol
@@ -246,3 +249,33 @@ def test_a_label_can_be_learned_where_its_codes_are_of_both_classes() -> None:
     with pytest.raises(PlanInvalid, match=f"the label `sex` is not a yes/no field of the dictionary \\({names[0]}"):
         check_label("sex", PROTOCOL.digest)
     assert subject_of(PROTOCOL.cohort) == "cohort:ricord"
+
+
+@pytest.mark.parametrize(
+    ("request_", "problem"),
+    [
+        (PlanRequest(purpose="training", training=TrainingTask(label="sex")), "is not a yes/no field"),
+        (PlanRequest(purpose="training", training=TrainingTask(
+            filter=(Filter(variable="weight", categories=("high",)),))), "no variable `weight` to filter by"),
+        (PlanRequest(purpose="statistics", statistics=StatisticsTask(cohort="other")), "cohort is `ricord`"),
+        (PlanRequest(purpose="statistics", statistics=StatisticsTask(cohort="ricord", policy="none")), "none of cms"),
+        (PlanRequest(purpose="training"), "stands with the purpose"),
+    ],
+)  # fmt: skip
+def test_what_is_not_offered_is_refused_before_it_is_proposed(request_: PlanRequest, problem: str) -> None:
+    """By a label, a filter, a cohort or a policy that there is not, and by what contradicts itself."""
+    with pytest.raises((PlanInvalid, InvalidArgument), match=problem):
+        offer_of(PROTOCOL.digest).check(request_)
+
+
+def test_a_request_needs_as_many_sites_as_the_agreement_covers() -> None:
+    """To the last one, for its purpose; what is offered are the dictionary's labels and our models."""
+    offer = offer_of(PROTOCOL.digest)
+    assert [label.name for label in offer.labels] == [*learnable(PROTOCOL.digest)]
+    offered = Offered(offer=offer, sites={"statistics": 4, "training": 9, "evaluation": 0})
+    asked = PlanRequest(purpose="statistics", statistics=StatisticsTask(cohort="ricord"), minimum_sites=4)
+    offered.check(asked)
+    with pytest.raises(TooFewSites):
+        offered.check(asked.model_copy(update={"minimum_sites": 5}))
+    with pytest.raises(PlanInvalid):
+        offered.check(asked.model_copy(update={"statistics": None}))

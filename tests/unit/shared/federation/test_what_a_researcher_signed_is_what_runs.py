@@ -17,6 +17,7 @@ from shared.errors.trust import CertificateExpired, CertificateForeign, Signatur
 from shared.federation.plan import (
     TESTS,
     WAITING,
+    EvaluationTask,
     Member,
     Plan,
     PlanRequest,
@@ -155,3 +156,17 @@ def test_a_plan_lives_as_long_as_its_rounds_may_last(rounds: int, seconds: int) 
     request = PlanRequest(purpose="training", training=task, timeout_seconds=seconds)
     plan = complete_plan(request, members=MEMBERS, protocol_digest=DIGEST)
     assert plan.expires_at - plan.created_at == WAITING + timedelta(seconds=(2 * rounds + len(TESTS) + 1) * seconds)
+
+
+def test_the_model_that_was_asked_about_is_the_one_that_is_sent(root: Path) -> None:
+    """Of that run and of no other; a plan that was asked to count sends none."""
+    run = RunId("R-0123456789ab")
+    asked_about = proposed(asked(purpose="evaluation", statistics=None, evaluation={"run": run}))
+    request = parse_request(asked_about.signed.document)
+    model = EvaluationTask(run=run, round=1, sha256=DIGEST, state_sha256=DIGEST, training=TrainingTask())
+    plan = complete_plan(request, members=MEMBERS, protocol_digest=DIGEST, proposal=asked_about, evaluated=model)
+    check_asked(plan, root)
+    other = model.model_copy(update={"run": RunId("R-0123456789ac")})
+    for evaluated in (other, None):
+        with pytest.raises(PlanInvalid, match="not what its researcher signed"):
+            check_asked(plan.model_copy(update={"evaluated": evaluated}), root)
