@@ -93,6 +93,30 @@ def test_what_became_of_an_element_names_no_private_one() -> None:
     assert outcomes_of((public._replace(raw=b"120 "),), (public,), RULES) == (("kept", "KVP"),)
 
 
+def test_what_stands_for_a_sequence_is_added() -> None:
+    """An empty sequence of the source gives no text."""
+    text = Element((), 0x0008103E, "LO", b"chest")
+    assert codes(text, text) == []
+    assert codes(text, Element((), 0x0008103E, "SQ", b"", 0)) == ["added"]
+
+
+def test_a_uid_that_is_kept_is_the_standards() -> None:
+    """Any other is mapped, whatever the attribute: copied, it would join the new file to its source."""
+    standard, own = (Element((), 0x00080016, "UI", uid) for uid in (b"1.2.840.10008.5.1.4.1.1.2\0", b"1.2.3.4\0"))
+    assert codes(standard, standard) == []
+    assert codes(own, own) == ["uid-mapping"]
+
+
+@given(st.lists(st.sampled_from(["chest", "ap", "pa", "lateral", "supine"]), min_size=1, max_size=5), st.data())
+def test_a_text_says_what_is_left_of_its_source(words: list[str], data: st.DataObject) -> None:
+    """Words may go, and none comes or changes its place."""
+    source = Element((), 0x0008103E, "LO", " ".join(words).encode())
+    kept = [word for word in words if data.draw(st.booleans())]
+    assert codes(source._replace(raw=" ".join(kept).encode()), source) == []
+    for other in ([*kept, "knee"], ["x", *kept]):
+        assert codes(source._replace(raw=" ".join(other).encode()), source) == ["changed"]
+
+
 def picture(pixels: bytes | None, *, encapsulated: bool = False, count: int = 8) -> Document:
     """A file of one row of 8-bit grey values."""
     words = ((0x00280002, 1), (0x00280010, 1), (0x00280011, count), (0x00280100, 8))

@@ -39,6 +39,18 @@ def test_bare_numbers_are_found(raw: bytes) -> None:
     assert "residual-identifier" in codes_of("DS", 0x00180060, raw)
 
 
+@pytest.mark.parametrize("raw", [b"77-31904", b"7,731,904 ", b"7 731 904"])
+def test_a_number_that_is_none_is_read_as_its_digits(raw: bytes) -> None:
+    """What no program takes for a number a reader still does."""
+    assert "residual-identifier" in codes_of("DS", 0x00180060, raw)
+
+
+def test_a_long_number_holds_a_day_by_its_year() -> None:
+    """Six digits of a day are in many a long number by chance; eight are the day."""
+    assert codes_of("DS", 0x00180060, b"992103021015") == []
+    assert codes_of("DS", 0x00180060, b"9920210302") == ["residual-date"]
+
+
 @pytest.mark.parametrize(("vr", "letter"), [("FD", "d"), ("UL", "I"), ("SL", "i")])
 def test_binary_numbers_are_found(vr: str, letter: str) -> None:
     """A number or day of the patient in a binary value, wherever it stands in it."""

@@ -26,7 +26,7 @@ from shared.protocol.loader import load_profile
 from site_node.study import Identity
 from site_node.validate.characters import charset_of, normal
 from site_node.validate.codestream import Planes, frames_of, hides_bytes, read_by_decoder
-from site_node.validate.conformance import check_part, make_rules
+from site_node.validate.conformance import check_document, check_part, make_rules
 from site_node.validate.elements import Document, Element
 from site_node.validate.entropy import CodestreamBroken
 from site_node.validate.finding import Finding
@@ -254,3 +254,29 @@ def test_a_name_is_found_however_it_is_cased_glued_or_spaced(
     new = replace(document, runs=runs_of(charset, text))
     findings = [*search_document(new, search, RULES), *check_part((text,), RULES, {}, charset_of(new))]
     assert {Finding(code=code, attribute="SeriesDescription") for code in CODES} & {*findings}
+
+
+@given(st.lists(st.integers(0, 70), min_size=1, max_size=4))
+def test_each_of_several_values_is_short_enough(lengths: list[int]) -> None:
+    """64 characters of a LO, of every value of it (PS3.5 table 6.2-1)."""
+    raw = b"\\".join(b"x" * length for length in lengths)
+    assert has_form(raw + bytes(len(raw) % 2), "LO") == all(length <= 64 for length in lengths)
+
+
+@pytest.mark.parametrize(
+    ("age", "codes"),
+    [(b"089Y", []), (b"090Y", []), (b"091Y", ["age"]), (b"095Y  ", ["age"]), (b"119Y\0\0", ["age"]), (b"999D", [])],
+)
+def test_no_age_is_beyond_ninety_years(age: bytes, codes: list[str]) -> None:
+    """However it is padded; months and days reach no further by their form."""
+    findings = check_part((Element((), 0x00101010, "AS", age),), RULES, {}, ("ascii",))
+    assert [finding.code for finding in findings] == codes
+
+
+@pytest.mark.parametrize("tag", [0x00020002, 0x00020003])
+def test_file_and_data_set_name_the_same_object(tmp_path: Path, tag: int) -> None:
+    """The class and the instance of the file meta information are those of the data set (PS3.10 section 7.1)."""
+    document = read_document(_bytes(tmp_path, make_dx()), SEQUENCES)
+    meta = tuple(each._replace(raw=b"1.2.3.4\0") if each.tag == tag else each for each in document.meta)
+    assert "file-meta" in {finding.code for finding in check_document(replace(document, meta=meta), RULES)}
+    assert "file-meta" not in {finding.code for finding in check_document(document, RULES)}
