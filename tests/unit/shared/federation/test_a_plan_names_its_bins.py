@@ -279,3 +279,16 @@ def test_a_request_needs_as_many_sites_as_the_agreement_covers() -> None:
         offered.check(asked.model_copy(update={"minimum_sites": 5}))
     with pytest.raises(PlanInvalid):
         offered.check(asked.model_copy(update={"statistics": None}))
+
+
+def test_nothing_else_may_be_named() -> None:
+    """What the cohort sorts, what the dictionary counts or codes, and what is measured: no date and no key."""
+    fields = {each.name: each for each in PROTOCOL.clinical.fields}
+    named = {
+        *(each.name for each in PROTOCOL.cohort.variables),
+        *(name for name, each in fields.items() if each.leaves and (each.codes or each.kind in ("integer", "number"))),
+        "stay", "lung_density",
+    }  # fmt: skip
+    assert askable(PROTOCOL.digest).keys() == named
+    assert fields["admission_date"].leaves
+    assert "admission_date" not in named

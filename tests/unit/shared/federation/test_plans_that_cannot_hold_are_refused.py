@@ -243,3 +243,9 @@ def test_a_problem_begins_with_its_field_in_small_letters() -> None:
     with pytest.raises(PlanInvalid, match=r"plan is not valid: training\.rounds: input should") as caught:
         parse_request('{"purpose": "training", "training": {"rounds": 0}}')
     assert "0}}" not in caught.value.public
+
+
+def test_a_signature_makes_no_plan_hold() -> None:
+    """What contradicts itself is refused, whoever signed it."""
+    with pytest.raises(PlanInvalid, match="`training` stands with"):
+        verify_plan(sign_plan(make_plan(training=None), KEY), KEY.public)

@@ -36,6 +36,7 @@ def test_a_training_costs_its_steps_and_counts_their_epsilon() -> None:
     assert counted is not None
     assert (trained.label, trained.answer.steps, trained.whole.steps) == ("pneumonia", 3 * 5, 7 * 3 * 5)
     assert (trained.answer.noise_multiplier, trained.answer.batches, trained.answer.epsilon) == (2, 5, 0)
+    assert (counted.answer.noise_multiplier, counted.answer.batches) == (0, 0)
     assert counted == ("cohort ricord", Charge(steps=1, epsilon=0.5), Charge(steps=1, epsilon=0.5))
     assert PRIVATE.privacy is not None
     assert charge_of(PRIVATE, PRIVATE.privacy) == trained.answer
