@@ -128,7 +128,7 @@ def test_wrong_usage_is_one_sentence_that_names_the_help(
 def test_an_interrupt_says_that_work_goes_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, "stop") == terminal.INTERRUPTED
+    assert run(monkeypatch, "stop") == terminal.INTERRUPTED == 130
     assert "start again" in capsys.readouterr().err
 
 
