@@ -75,7 +75,7 @@ def run_of(name: RunId, **changes: Any) -> Run:
 
 
 def plan(purpose: str, sites: list[SiteId] | None = None, **changes: Any) -> Plan:
-    asked = {
+    asked: dict[str, Any] = {
         "training": {"training": {}},
         "statistics": {"statistics": {"cohort": "ricord"}},
         "evaluation": {"evaluation": {"run": RUN}},

@@ -15,7 +15,7 @@ from shared.federation.plan import (
     PlanRequest,
     complete_plan,
 )
-from shared.federation.privacy import Charge
+from shared.federation.privacy import Charge, epsilon_of
 from shared.federation.task import CountPrivacy, Privacy, StatisticsTask, TrainingTask
 from shared.ids import RunId, Sha256, SiteId
 from site_node.federate import decisions as decisions_module
@@ -148,10 +148,10 @@ def test_a_training_is_judged_whole_before_its_first_answer() -> None:
         return True
 
     whole = Charge(noise_multiplier=1, batches=10, steps=30)
-    cost = decisions_module.epsilon_of([whole])
+    cost = epsilon_of([whole])
     assert (judged(cost + 1e-6), judged(cost - 1e-6)) == (True, False)
     other = Spent(run=OTHERS[0], label="pneumonia", charge=whole)
-    both = decisions_module.epsilon_of([whole, whole])
+    both = epsilon_of([whole, whole])
     assert (judged(both + 1e-6, other), judged(both - 1e-6, other)) == (True, False)
     given = [Spent(run=plan.run, label="pneumonia", charge=whole.model_copy(update={"steps": 10})) for _ in range(3)]
     assert judged(cost + 1e-6, *given[:2], answers=True)
