@@ -75,12 +75,12 @@ def run_of(name: RunId, **changes: Any) -> Run:
 
 
 def plan(purpose: str, sites: list[SiteId] | None = None, **changes: Any) -> Plan:
-    asked: dict[str, Any] = {
+    parts: dict[str, dict[str, Any]] = {
         "training": {"training": {}},
         "statistics": {"statistics": {"cohort": "ricord"}},
         "evaluation": {"evaluation": {"run": RUN}},
-    }[purpose]
-    request = PlanRequest.model_validate({"purpose": purpose, "sites": sites or (), **asked})
+    }
+    request = PlanRequest.model_validate({"purpose": purpose, "sites": sites or (), **parts[purpose]})
     return plan_of(request, Agreements(), PROTOCOL, run_of=lambda name: run_of(name, **changes))
 
 
