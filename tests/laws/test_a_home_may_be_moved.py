@@ -13,6 +13,7 @@ from site_node.home.ledger import STATE_ORDER, Ledger, State
 from site_node.home.records import Records
 from site_node.node.pipeline import Pipeline
 from site_node.study import Deidentified, Included, Received, Sealed, Validated
+from tests.factories.earlier_ledgers import WITHOUT_FIGURES
 from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study
 
 KINDS = (Received, Included, Deidentified, Validated, Sealed)
@@ -38,6 +39,7 @@ def use_release_before(home: SiteHome) -> None:
     with closing(database.open_database(home.ledger, durable=True)) as db:
         for table in ("privacy", "answers", "plans", "snapshot_changes", "snapshot_studies", "snapshots"):
             db.execute(f"drop table {table}")
+        db.executescript(WITHOUT_FIGURES)
         db.execute("alter table withdrawn drop column in_library")
         db.execute("pragma user_version = 9")
 
