@@ -59,7 +59,7 @@ class AgreementPages:
             modalities=form.text("modalities"),
             licence=form.text("licence"),
             ethics_reference=form.optional("ethics_reference"),
-            expires=form.optional("expires"),
+            expires=_last_day(form.optional("expires")),
         )
         with self._centre.asking(visit.person) as asking:
             stub = AgreementServiceStub(asking.channel)
@@ -130,6 +130,16 @@ def _seen(agreement: pb.Agreement) -> str:
     """What a form says of the agreement that its page showed."""
     is_signed = agreement.HasField("amendment_consent")
     return f"{plain(agreement)['state']} {agreement.version} {agreement.changed_at.ToNanoseconds()} {is_signed}"
+
+
+def _last_day(text: str) -> str:
+    """A last day as it was written, or an empty text; raises `InvalidArgument`, by the words of the page."""
+    try:
+        if text:
+            drafts.end_of(text)
+    except (ValueError, OverflowError) as error:
+        raise InvalidArgument(name="The last day", problem="write it as 2027-12-31, or leave it empty") from error
+    return text
 
 
 def _studies(text: str) -> int:

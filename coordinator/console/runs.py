@@ -1,7 +1,8 @@
-"""Runs: what was asked, how far each is, figures by round, who refused and why; approve, decline, stop."""
+"""Runs: what was asked, how far each is, figures by round, who is not in them and why; approve, decline, stop."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from coordinator.console.centre import Centre
 from coordinator.console.moments import moment_of
@@ -45,7 +46,7 @@ class RunPages:
             request = wire.GetRunRequest(id=visit.values["run"])
             run = asking.ask(FederationServiceStub(asking.channel).GetRun, request).run
         result = json.loads(run.result) if run.result else {}
-        rounds = result.get("rounds", [])
+        rounds, refusals = result.get("rounds", []), result.get("refusals", [])
         values = {
             "run": run,
             "started_at": moment_of(run.started_at),
@@ -54,7 +55,8 @@ class RunPages:
             "plan": list(_plan_lines(run.plan)),
             "rounds": rounds,
             "drawn": curves_of({"all sites": rounds}),
-            "refusals": result.get("refusals", []),
+            "refusals": refusals,
+            "absent": list(_absent(run.site_ids, rounds, refusals)),
             "has_table": "cells" in result,
         }
         return Shown(template, values)
@@ -83,6 +85,18 @@ class RunPages:
 
 def _back(visit: Visit, notice: str) -> Redirect:
     return Redirect(f"/runs/{visit.values['run']}", notice)
+
+
+def _absent(
+    site_ids: Sequence[str], rounds: Sequence[Mapping[str, Any]], refusals: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[int, list[str]]]:
+    """Each round that has figures of some sites, with those of the plan that neither are in them nor refused."""
+    for each in rounds:
+        answered = set(each.get("summed") or (site["site_id"] for site in each["sites"]))
+        refused = {refusal["site_id"] for refusal in refusals if refusal["round"] == each["round"]}
+        absent = sorted(set(site_ids) - answered - refused)
+        if answered and absent:
+            yield each["round"], absent
 
 
 def _plan_lines(document: bytes) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +18,7 @@ from site_node.membership.enrolment import enrol
 from site_node.membership.invitation import read_agreement
 from tests.factories.centre_consoles import CentreConsole, console_of
 from tests.factories.consoles import Browser
-from tests.factories.federation import Federation, running_federation
+from tests.factories.federation import Federation, make_federation, running_federation
 from tests.factories.rows import make_run
 
 TERMS = {
@@ -129,7 +130,8 @@ def test_a_form_that_is_sent_twice_decides_once(federation: Federation, console:
     ("changes", "says"),
     [
         ({"studies": "many"}, "it is a number, or empty"),
-        ({"expires": "tomorrow"}, "no day or moment"),
+        ({"expires": "tomorrow"}, "write it as 2027-12-31"),
+        ({"expires": "9999-12-31"}, "write it as 2027-12-31"),
         ({"curator": " "}, "fill it in"),
         ({"curator": "nobody"}, "curator"),
         ({"modes": "submit,steal"}, "mode"),
@@ -145,7 +147,27 @@ def test_terms_that_are_none_are_a_sentence(
     operator = console.person(Role.OPERATOR)
     assert decide(operator, agreement_of(operator, name), "draft", **TERMS | changes) in {400, 404}
     assert says in operator.said.text
+    assert "--" not in re.sub(r"<[^>]*>", "", operator.said.text)
     assert state_of(federation, name) is State.INVITED
+
+
+def test_a_decision_while_the_coordinator_is_away_is_none(tmp_path: Path) -> None:
+    """A sentence says so, nothing is kept, and the same form decides when the coordinator is back."""
+    federation, name = make_federation(tmp_path), "North Hospital"
+    with console_of(federation.home.folder) as console:
+        with federation.serving():
+            federation.curator()
+            federation.invite(name)
+            operator = console.person(Role.OPERATOR, "Ann")
+            agreement = agreement_of(operator, name)
+            seen = seen_on(operator.open(f"/agreements/{agreement}"))
+        assert operator.send(f"/agreements/{agreement}/draft", seen=seen, **TERMS) == 503
+        assert "No coordinator answers at" in operator.said.text
+        with federation.serving():
+            assert state_of(federation, name) is State.INVITED
+            assert operator.send(f"/agreements/{agreement}/draft", seen=seen, **TERMS) == 303
+            assert state_of(federation, name) is State.DRAFTED
+        assert len(actors(federation)) == 1
 
 
 @pytest.mark.parametrize(("what", "reason", "state"), [("decline", "Ask first.", "declined"), ("stop", "", "failed")])

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -124,6 +125,41 @@ def test_a_run_shows_its_rounds_and_who_refused(console: CentreConsole) -> None:
     assert "Site 419639 in round 2: SITE_POLICY: &lt;b&gt;no&lt;/b&gt;" in text
     assert page.count("<polyline") == 3
     assert "hx-get" not in page
+
+
+def test_a_run_names_who_is_not_in_its_figures(federation: Federation, console: CentreConsole) -> None:
+    """Of each round, summed or not, the sites that neither answered nor refused; of one without figures nobody."""
+    own = [{"site_id": "100000", "images": None, "auc": None, "loss": None}]
+    common = {"training_images": 9, "training_loss": 0.7, "auc": None}
+    rounds = [
+        {"round": 1, "sites": own, **common},
+        {"round": 2, "sites": [], "summed": ["100000", "100002"], **common},
+        {"round": 3, "sites": [], **common},
+    ]
+    result = {"rounds": rounds, "refusals": [{"round": 1, "site_id": "100001", "reason": "SITE_POLICY"}]}
+    run = make_run(6, "done")
+    with working(federation) as work:
+        work.put_run(run.model_copy(update={"result": json.dumps(result)}))
+    text = text_of(console.person(Role.VIEWER).open(f"/runs/{run.id}"))
+    assert re.findall(r"Round (\d) is without ([\d, ]+)\.", text) == [("1", "100002"), ("2", "100001")]
+
+
+def test_text_with_markup_is_text_on_every_page(federation: Federation, console: CentreConsole) -> None:
+    """Of a hospital, a run, a table and the log: it is shown, and nothing of it is an element."""
+    run = make_run(8, "failed")
+    with working(federation) as work:
+        plan = run.plan.model_copy(update={"aim": MARKUP})
+        work.put_run(run.model_copy(update={"plan": plan, "problem": MARKUP}))
+        work.add_cohort(make_cohort(8).model_copy(update={"name": MARKUP}))
+        work.append_event(at=NOW, actor=MARKUP, action=MARKUP, about=MARKUP)
+    viewer = console.person(Role.VIEWER)
+    match = re.search(r'<a href="/sites/(A-[0-9a-f]+)">&lt;script', viewer.open("/"))
+    assert match is not None
+    own = (f"/sites/{match[1]}", f"/agreements/{match[1]}", f"/runs/{run.id}", f"/runs/{run.id}/figures")
+    for path in ("/", "/agreements", "/cohorts", "/runs", "/audit", *own):
+        page = viewer.open(path)
+        assert "<script>alert" not in page, path
+        assert "&lt;script&gt;alert" in page, path
 
 
 def test_a_run_that_goes_on_renews_its_figures_alone(console: CentreConsole) -> None:
