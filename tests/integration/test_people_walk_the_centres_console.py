@@ -178,7 +178,7 @@ def research_console(browser: Browser, home: Path) -> Iterator[Watched]:
 
 
 def watch(stack: ExitStack, browser: Browser, home: ObserverHome) -> None:
-    """By a certificate of their own: every page, and nothing to press but the way out."""
+    """By a certificate of their own: every page, with scripts and without, and nothing to press but the way out."""
     settings = home.settings_file.read_text()
     home.settings_file.write_text(settings.replace(str(CONSOLE_PORT), str(free_port())))
     viewer = stack.enter_context(console(browser, home.folder, "viewer"))
@@ -186,6 +186,15 @@ def watch(stack: ExitStack, browser: Browser, home: ObserverHome) -> None:
         page = viewer.open(path)
         viewer.check(f"observer-{path.strip('/') or 'sites'}")
         assert page.locator("main form").count() == 0
+    plain = Watched(browser, viewer.address, scripts=False)
+    page = plain.open("/sign-in")
+    page.fill("#name", "Dr. Viewer")
+    page.fill("#passphrase", PASSPHRASE)
+    page.click("main button")
+    page.wait_for_selector("text=Sign out")
+    for path in PAGES:
+        assert plain.open(path).locator("main h1").count() == 1
+    assert not plain.complaints
 
 
 def until(condition: Callable[[], bool]) -> None:

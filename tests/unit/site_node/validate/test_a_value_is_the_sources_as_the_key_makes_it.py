@@ -84,6 +84,16 @@ def test_an_age_is_computed_of_the_studys_own_dates(path: tuple[int, int] | tupl
     assert codes(new) == ["age-mapping"]
 
 
+@pytest.mark.parametrize(("meaning", "expected"), [("Lung", []), ("LUNG ", []), ("Kelstrupova", ["changed"])])
+def test_a_meaning_is_its_sources_or_the_standards(meaning: str, expected: list[str]) -> None:
+    """For its code: another word than the source's has to be what PS3.16 says of it."""
+    scheme, value = Element(ITEM, 0x00080102, "SH", b"SCT "), Element(ITEM, 0x00080100, "SH", b"39607008")
+    old, new = (Element(ITEM, 0x00080104, "LO", text.encode()) for text in ("Thorax KELSTRUP", meaning))
+    condition = Condition(("ascii",), ("ascii",), {}, "", (b"", b""))
+    findings = check_against_source((value, scheme, new), (value, scheme, old), condition, PATIENT, RULES)
+    assert [finding.code for finding in findings] == expected
+
+
 def test_what_became_of_an_element_names_no_private_one() -> None:
     """A private tag may be chosen to say something; its creator's name is the file's."""
     public, private = Element((), 0x00180060, "DS", b"120"), Element((), 0x00191002, "LO", b"x")
