@@ -45,7 +45,7 @@ def test_a_name_inside_a_longer_public_word_is_no_finding(word: str, data: st.Da
     start = data.draw(st.integers(0, len(word) - 4))
     size = data.draw(st.integers(4, len(word) - (start == 0)))
     part = word[start : start + size]
-    assert codes(f"CT {word.upper()}", (0x00100010, "PN", f"{part}^Q")) == [] or part == word
+    assert codes(f"CT {word.upper()}", (0x00100010, "PN", f"{part}^Q")) == [] or word in {part, f"q{part}", f"{part}q"}
 
 
 @given(names, st.sampled_from(sorted(tags.places | tags.numbers)), st.sampled_from(["CT {}", "{}_chest", "{}2"]))
