@@ -111,7 +111,7 @@ class Exporter:
             self._gather()
             failures = 0
             while self._batch and not self._is_done():
-                if failures == 0:
+                if failures == 0 and not self._closing.is_set():  # `close` says what it drops, and nothing comes after
                     log.warning("otlp.problem")
                 if self._closing.wait(_PAUSES[min(failures, len(_PAUSES) - 1)]):
                     return
