@@ -308,14 +308,15 @@ def test_a_password_or_a_token_is_read_from_a_file_of_ours_only(tmp_path: Path) 
 
 def test_tls_is_verified_and_may_be_mutual(tmp_path: Path) -> None:
     """Only a server with a certificate of the authority is trusted; it may require our certificate."""
-    files = make_tls_files(tmp_path)
+    (tmp_path / "other").mkdir()
+    files, other = make_tls_files(tmp_path), make_tls_files(tmp_path / "other")
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(files.authority))
     server.load_cert_chain(files.certificate, files.key)
     server.verify_mode = ssl.CERT_REQUIRED
     ours = {"authorities": files.authority, "certificate": files.certificate, "key": files.key}
     with dicomweb(SLICES, server) as fake:
         asking(fake.url, tmp_path, **ours).echo()
-        for settings in ({}, {"authorities": files.authority}, {**ours, "authorities": files.certificate}):
+        for settings in ({}, {"authorities": files.authority}, {**ours, "authorities": other.authority}):
             with pytest.raises(PacsUnreachable):
                 asking(fake.url, tmp_path, **settings).echo()
     with pytest.raises(KeyFileInvalid):
