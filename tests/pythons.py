@@ -47,9 +47,14 @@ def _try(version: str) -> int:
 
 
 def _interpreter(version: str) -> str | None:
-    """Where a Python of that version is: on the path, or of pyenv's."""
+    """A Python of that version that starts: on the path, where pyenv's shims may stand for none, or of pyenv's."""
     of_pyenv = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python3"))
-    return shutil.which(f"python{version}") or (str(of_pyenv[-1]) if of_pyenv else None)
+    places = [shutil.which(f"python{version}"), *map(str, reversed(of_pyenv))]
+    return next((place for place in places if place and _starts(place)), None)
+
+
+def _starts(place: str) -> bool:
+    return subprocess.run([place, "--version"], check=False, capture_output=True).returncode == 0
 
 
 def _say(line: str) -> None:
