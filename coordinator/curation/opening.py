@@ -110,11 +110,12 @@ def open_sealed(
 
 
 def list_opened(out: Path) -> tuple[OpenedStudy, ...]:
-    """Every study opened into `out`, by site and study, as read from disk without checking again."""
-    return tuple(_read(path.parent) for path in sorted(out.glob(f"[1-9]*/[0-9]*/{MANIFEST_NAME}")))
+    """Every study opened into `out`, by site and study."""
+    return tuple(read_opened(path.parent) for path in sorted(out.glob(f"[1-9]*/[0-9]*/{MANIFEST_NAME}")))
 
 
-def _read(folder: Path) -> OpenedStudy:
+def read_opened(folder: Path) -> OpenedStudy:
+    """A study as it lies in its folder, read without checking again."""
     arrival = folder / ARRIVAL_NAME  # earlier releases wrote none
     return OpenedStudy(
         folder=folder,
@@ -128,7 +129,7 @@ def _arrival(target: Path, submission: Sha256, number: int) -> Arrival:
     """What to note with a submission that is to lie in `target`; raises `SubmissionSuperseded`."""
     if not (target / MANIFEST_NAME).exists():
         return Arrival(number=number)
-    here = _read(target)
+    here = read_opened(target)
     if here.submission == submission:
         return here.arrival.model_copy(update={"number": max(number, here.arrival.number)})
     if number < here.arrival.number:

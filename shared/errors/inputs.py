@@ -95,6 +95,12 @@ class ReadingRefused(InputError):
     text = Text("{what} is not recorded: {problem}. " + _DONE_NOTHING, ExitCode.USAGE, "FAILED_PRECONDITION")
 
 
+class ActRefused(InputError):
+    """A study at the curator's is in a state, or a person in a role, in which something is not done."""
+
+    text = Text("`{act}` is refused: {problem}. " + _DONE_NOTHING, ExitCode.USAGE, "FAILED_PRECONDITION")
+
+
 class AmbiguousReference(InputError):
     """A name that was not given whole fits several things."""
 

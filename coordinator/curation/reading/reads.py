@@ -48,12 +48,28 @@ class FilmRead(Frozen):
         return self.model_copy(update={**sorted_terms, "grade": grade})
 
 
+class Draft(Frozen):
+    """A read that is not complete yet, as its reader left it."""
+
+    appearance: _Term | None = None
+    grade: _Term | None = None
+    zones: _Terms = ()
+    quality: _Terms = ()
+    devices: _Terms = ()
+    note: str = Field(default="", max_length=500)
+
+
+def blind_name(study: str, seed: str) -> str:
+    """What the reader of that secret seed is shown in place of a study: of no use to anybody else."""
+    return hashlib.sha256(f"{seed}\n{study}".encode()).hexdigest()[:16]
+
+
 def reading_order(studies: Iterable[str], seed: str) -> tuple[str, ...]:
-    """The studies in the order of the reader of that secret seed: no site, no arrival and no read shows in it.
+    """The studies in the order of a reader, that of the names: no site, no arrival and no read shows in it.
 
     What is added or left out changes nothing of the order of the others.
     """
-    return tuple(sorted(set(studies), key=lambda study: hashlib.sha256(f"{seed}\n{study}".encode()).digest()))
+    return tuple(sorted(set(studies), key=lambda study: blind_name(study, seed)))
 
 
 def _in_order(given: tuple[str, ...], known: Iterable[str], name: str) -> tuple[str, ...]:
