@@ -17,6 +17,13 @@ create table acts (
     act text not null, role text not null, name text not null
 ) strict;
 create index acts_by_case on acts (case_number);
+create table checks (
+    case_number integer primary key references cases (number), results text not null
+) strict;
+create table marks (
+    case_number integer not null references cases (number), instance text not null, mark text not null,
+    primary key (case_number, instance)
+) strict, without rowid;
 create table readers (
     number integer primary key autoincrement, name text not null unique collate nocase, pseudonym text not null unique,
     role text not null, seed text not null, is_active integer not null

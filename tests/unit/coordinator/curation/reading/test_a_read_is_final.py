@@ -145,9 +145,9 @@ def test_a_removed_reader_reads_no_more_and_what_was_read_stays(room: Room) -> N
     with room.register.changing() as change:
         remove_reader(change, "reader 0")
         remove_reader(change, "reader 1")
-    for gone_name in ("reader 0", "reader 1"):
+    for removed_name in ("reader 0", "reader 1"):
         with pytest.raises(NotFound):
-            room.desk.reader(gone_name)
+            room.desk.reader(removed_name)
     with pytest.raises(NotFound):
         room.desk.submit(removed, name, SEVERE)
     for who in ("reader 2", "reader 3"):
