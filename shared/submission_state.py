@@ -29,8 +29,8 @@ NEXT: Mapping[SubmissionState, frozenset[SubmissionState]] = MappingProxyType(
     {
         _S.RECEIVED: frozenset({_S.QUARANTINED, _S.REJECTED, _S.WITHDRAWN}),  # what cannot be opened can be rejected
         _S.QUARANTINED: frozenset({_S.ACCEPTED, _S.REJECTED, _S.WITHDRAWN}),
-        _S.ACCEPTED: frozenset({_S.REJECTED, _S.WITHDRAWN}),  # a later decision corrects an earlier one
-        _S.REJECTED: frozenset({_S.ACCEPTED, _S.WITHDRAWN}),
+        _S.ACCEPTED: frozenset({_S.QUARANTINED, _S.REJECTED, _S.WITHDRAWN}),  # a later decision corrects an earlier one
+        _S.REJECTED: frozenset({_S.QUARANTINED, _S.ACCEPTED, _S.WITHDRAWN}),
         _S.WITHDRAWN: frozenset({_S.WITHDRAWN, _S.RECEIVED}),  # more of it; again, where that is allowed
     }
 )

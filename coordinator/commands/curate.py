@@ -1,15 +1,15 @@
 """`curate`: the curator's program, which runs on another host than the coordinator and opens what it stores."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from coordinator.commands.curate_reading import reader, reading
+from coordinator.commands.curate_review import deciding, review
 from coordinator.commands.home_folder import folder_of
 from coordinator.commands.output import AsJson, show_all, show_fields
-from coordinator.curation.deciding import Decider, checked_reasons
+from coordinator.curation.deciding import checked_reasons
 from coordinator.curation.keys import lock_curator_keys
 from coordinator.curation.membership import CuratorHome, enrol_again, join, member_of, rotate
 from coordinator.curation.opening import OpenedStudy, list_opened
@@ -22,14 +22,17 @@ from shared.crypto.keys import required
 from shared.errors.base import ExitCode
 from shared.errors.inputs import InvalidArgument
 from shared.errors.transport import TransportError
-from shared.ids import Sha256
 from shared.member import member_channel
 from shared.monitoring.supervision import notify
 from shared.proto.ricord.v1.agreement_pb2 import ListSealedAgreementsRequest
 from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub
+from shared.submission_state import SubmissionState
 from shared.terminal import make_app, print_json, print_line, report
 
 curate = make_app("The curator: opens sealed studies with a key that never leaves this home.")
+curate.add_typer(review, name="review")
+curate.add_typer(reader, name="reader")
+curate.add_typer(reading, name="reading")
 
 
 @curate.command()
@@ -129,33 +132,25 @@ def open_studies(
 
 
 @curate.command()
-def accept(
-    context: typer.Context,
-    submission_ids: Annotated[list[str], typer.Argument(help="Ids of opened submissions, or beginnings.")],
-    reason: Annotated[list[str] | None, typer.Option(help="A remark for the site; may be given again.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Accept opened studies: signed here, kept by the coordinator, and shown to the site that sent them."""
-    home = CuratorHome(folder_of(context))
-    opened, reasons = list_opened(home.opened), checked_reasons(reason or ())
-    with _deciding(home) as decider:
-        accepted = [decider.accept(opened, each, reasons) for each in submission_ids]
-    _show_decided("accepted", accepted, as_json=as_json)
-
-
-@curate.command()
 def reject(
     context: typer.Context,
     submission_ids: Annotated[list[str], typer.Argument(help="Ids of submissions, or beginnings.")],
     reason: Annotated[list[str], typer.Option(help="Why, in words that the site reads; may be given again.")],
     as_json: AsJson = False,
 ) -> None:
-    """Reject studies, opened or not. The reasons travel to the site; at most five of 100 characters."""
+    """Reject studies that could not be opened; `review reject` is for those that are open.
+
+    The reasons travel to the site; at most five of 100 characters.
+    """
     home = CuratorHome(folder_of(context))
     reasons = checked_reasons(reason)
-    with _deciding(home) as decider:
-        rejected = [decider.reject(each, reasons) for each in submission_ids]
-    _show_decided("rejected", rejected, as_json=as_json)
+    with deciding(home) as decider:
+        rejected = [decider.decide(each, SubmissionState.REJECTED, reasons) for each in submission_ids]
+    if as_json:
+        print_json({"rejected": rejected})
+    else:
+        for submission in rejected:
+            print_line(f"rejected {submission}")
 
 
 @curate.command("list")
@@ -182,21 +177,6 @@ def list_agreements(context: typer.Context, as_json: AsJson = False) -> None:
         answer = every_page(AgreementServiceStub(channel).ListSealedAgreements, ListSealedAgreementsRequest())
     columns = ("site_id", "state", "version", "modalities", "scope", "licence", "expires_at")
     show_all("Agreements", answer.agreements, columns, as_json=as_json)
-
-
-@contextmanager
-def _deciding(home: CuratorHome) -> Iterator[Decider]:
-    keys = home.load_keys()
-    with member_channel(member_of(home, keys)) as channel:
-        yield Decider(channel, keys)
-
-
-def _show_decided(verb: str, submissions: Sequence[Sha256], *, as_json: bool) -> None:
-    if as_json:
-        print_json({verb: submissions})
-    else:
-        for submission in submissions:
-            print_line(f"{verb} {submission}")
 
 
 def _keep_opening(home: CuratorHome, every: float, *, as_json: bool) -> None:

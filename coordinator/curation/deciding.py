@@ -13,7 +13,6 @@ from shared.ids import Sha256
 from shared.manifest import Manifest
 from shared.proto.ricord.v1 import submission_pb2 as pb
 from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
-from shared.references import named
 from shared.signed import Signed
 from shared.submission_state import Decision, Reasons, SubmissionState
 from shared.wire import UNARY_SECONDS, from_signed, to_signed
@@ -42,20 +41,16 @@ class Decider:
         if state == pb.SUBMISSION_STATE_RECEIVED:
             self._decide(opened.signed.manifest, SubmissionState.QUARANTINED, ())
 
-    def accept(self, opened: Sequence[OpenedStudy], reference: str, reasons: Sequence[str] = ()) -> Sha256:
-        """Accept a study that is open here; raises `NotFound`, `AmbiguousReference`."""
-        study = named(opened, reference, lambda study: (study.submission,), kind="opened submission")
-        if study is None:
-            raise NotFound(kind="opened submission", name=reference)
-        self.note_open(study, self._row(study.submission).submission.state)
-        return self._decide(study.signed.manifest, SubmissionState.ACCEPTED, reasons)
+    def decide(self, reference: str, state: SubmissionState, reasons: Sequence[str]) -> Sha256:
+        """Set the state of a submission, opened or not; that which it has stays as it is.
 
-    def reject(self, reference: str, reasons: Sequence[str]) -> Sha256:
-        """Reject a submission, also of what could not be opened."""
-        manifest = from_signed(self._row(reference).manifest).unsafe_parsed(Manifest, what="the manifest")
+        Raises `NotFound`, `SubmissionTransitionInvalid`.
+        """
+        row = self._row(reference)
+        manifest = from_signed(row.manifest).unsafe_parsed(Manifest, what="the manifest")
         if not manifest.submission.startswith(reference):
             raise NotFound(kind="submission", name=reference)
-        return self._decide(manifest, SubmissionState.REJECTED, reasons)
+        return self._decide(manifest, state, reasons)
 
     def _row(self, reference: str) -> pb.GetSubmissionResponse:
         return self._stub.GetSubmission(pb.GetSubmissionRequest(id=reference), timeout=UNARY_SECONDS)

@@ -63,6 +63,11 @@ class CuratorHome(PersonHome):
         """`<number>.json`: the signed statement of what was purged for each withdrawal."""
         return self.folder / "purges"
 
+    @property
+    def register(self) -> Path:
+        """The studies that were opened, their states, reads and log."""
+        return self.folder / "register.sqlite"
+
     def settings(self) -> CuratorSettings:
         """Read `curator.toml`."""
         return load_settings(self.settings_file, CuratorSettings, program=PROGRAM)

@@ -1,12 +1,16 @@
-"""A pass of the curator: purge what was withdrawn, then open studies; one that fails stops no other."""
+"""A pass of the curator: purge what was withdrawn, open studies, enter them; one that fails stops no other."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from itertools import takewhile
 from typing import NamedTuple
 
 from coordinator.curation.fetching import Fetcher, fetching
 from coordinator.curation.membership import CuratorHome
 from coordinator.curation.opening import OpenedStudy, list_opened
+from coordinator.curation.register.register import Register
+from coordinator.curation.review.checking import check_opened
+from coordinator.curation.review.sending import send_decisions
 from shared.errors.base import RicordError
 from shared.ids import Sha256
 from shared.progress import progress
@@ -48,6 +52,11 @@ def run_pass(home: CuratorHome, submission_ids: Sequence[str] | None, *, after: 
                     failures[submission_id] = error
                 advance()
         _note_open(fetcher, listed, open_before)
+        with closing(Register(home.register)) as register:
+            now_open = list_opened(home.opened)
+            register.follow(now_open)
+            check_opened(register, now_open)
+            send_decisions(register, fetcher.decider)
     settled = takewhile(lambda submission: submission.id not in failures, listed)
     last = max((submission.number for submission in settled), default=after)
     return Pass(tuple(opened), open_before, failures, purged, last)

@@ -16,10 +16,16 @@ _DIGEST = Sha256("0" * 64)
 
 
 def write_opened(
-    out: Path, study: int, *, site: str = "123456", modality: str = "DX", files: Mapping[str, bytes] | None = None
+    out: Path,
+    study: int,
+    *,
+    site: str = "123456",
+    modality: str = "DX",
+    files: Mapping[str, bytes] | None = None,
+    uid: str = "",
 ) -> OpenedStudy:
     """Write the opened study of that number below `out`; `files` are its instances, by UID."""
-    uid = Uid(f"2.25.{10_000 + study}")
+    uid = Uid(uid or f"2.25.{10_000 + study}")
     instances = files or {f"{uid}.1.{number}": b"film %d" % number for number in (1, 2)}
     contents = Contents(
         site_id=SiteId(site),

@@ -24,6 +24,9 @@ create table marks (
     case_number integer not null references cases (number), instance text not null, mark text not null,
     primary key (case_number, instance)
 ) strict, without rowid;
+create table unsent (
+    case_number integer primary key references cases (number), state text not null, reasons text not null
+) strict;
 create table readers (
     number integer primary key autoincrement, name text not null unique collate nocase, pseudonym text not null unique,
     role text not null, seed text not null, is_active integer not null

@@ -59,6 +59,9 @@ def curate(curator: CuratorHome, *arguments: str) -> Any:
     return result.output
 
 
+BY = ("--as", "A. Miller")
+
+
 def seen(home: SiteHome) -> dict[str, tuple[str, str]]:
     """State and reasons of each submission, as the site's command prints them."""
     result = CliRunner().invoke(site_node.cli.app, ["--home", str(home.folder), "submission", "list", "--json"])
@@ -73,8 +76,10 @@ def test_a_study_goes_from_received_to_decided(
     assert seen(home) == dict.fromkeys((first, second, third), ("received", ""))
     curate(curator, "open", first, second)
     assert seen(home) == {first: ("quarantined", ""), second: ("quarantined", ""), third: ("received", "")}
-    curate(curator, "accept", first[:20])
-    curate(curator, "reject", second, third, "--reason", "wrong laterality", "--reason", "see mail")
+    curate(curator, "review", "mark", first[:20], "good", *BY)
+    curate(curator, "review", "confirm", first[:20], *BY)
+    curate(curator, "review", "reject", second, *BY, "--reason", "wrong laterality", "--reason", "see mail")
+    curate(curator, "reject", third, "--reason", "wrong laterality", "--reason", "see mail")
     why = "wrong laterality; see mail"
     assert seen(home) == {first: ("accepted", ""), second: ("rejected", why), third: ("rejected", why)}
     result = CliRunner().invoke(site_node.cli.app, ["--home", str(home.folder), "status", "--json"])
@@ -91,11 +96,58 @@ def test_what_is_not_open_is_not_accepted(
     home, _, (first, *_) = submitted
     command = ["--home", str(curator.folder), "curate"]
     for arguments, error in (
-        (["accept", first], NotFound),
+        (["review", "mark", first, "good", *BY], NotFound),
+        (["review", "confirm", first, *BY], NotFound),
         (["reject", first, "--reason", "x" * 101], InvalidArgument),
     ):
         assert isinstance(CliRunner().invoke(coordinator.cli.app, [*command, *arguments]).exception, error)
     assert seen(home)[first] == ("received", "")
+
+
+def test_a_decision_that_could_not_be_sent_is_sent_by_the_next_pass(
+    curator: CuratorHome, submitted: tuple[SiteHome, Membership, list[Sha256]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a person decided stands in the register before it is sent, and reaches the site after a failure."""
+    home, _, (first, *_) = submitted
+    curate(curator, "open", first)
+    curate(curator, "review", "mark", first, "good", *BY)
+
+    def fails(*_: object) -> None:
+        raise StoreUnreachable(kind="database", setting="store")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Decider, "decide", fails)
+        command = ["--home", str(curator.folder), "curate", "review", "confirm", first, *BY]
+        assert isinstance(CliRunner().invoke(coordinator.cli.app, command).exception, StoreUnreachable)
+    assert seen(home)[first] == ("quarantined", "")
+    curate(curator, "open", "--all")
+    assert seen(home)[first] == ("accepted", "")
+    curate(curator, "review", "quarantine", first, *BY, "--reason", "a second look")
+    assert seen(home)[first] == ("quarantined", "a second look")
+
+
+def test_a_decision_on_what_was_withdrawn_is_dropped(
+    federation: Federation,
+    curator: CuratorHome,
+    submitted: tuple[SiteHome, Membership, list[Sha256]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A decision that the coordinator refuses for good is noted in the log, and asked no second time."""
+    _, _, (first, *_) = submitted
+    curate(curator, "open", first)
+    curate(curator, "review", "mark", first, "good", *BY)
+    with monkeypatch.context() as patch:
+        patch.setattr("coordinator.commands.curate_review.send_decisions", lambda *_: 0)
+        curate(curator, "review", "confirm", first, *BY)
+    command = ["--home", str(federation.home.folder), "submission", "withdraw", first]
+    assert CliRunner().invoke(coordinator.cli.app, command).exit_code == 0
+    curate(curator, "open", "--all")
+    log = json.loads(curate(curator, "review", "log", "--json"))
+    sent = [(each["action"], each["result"]) for each in log["events"] if each["object"] == first]
+    assert ("send accepted", "refused: submission-transition-invalid") in sent
+    assert log["intact"]
+    curate(curator, "open", "--all")
+    assert len(json.loads(curate(curator, "review", "log", "--json"))["events"]) == len(log["events"])
 
 
 def test_a_pass_says_what_an_earlier_one_could_not(
