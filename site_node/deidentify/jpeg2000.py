@@ -128,7 +128,7 @@ def _header(stream: bytes, place: int, segments: _Segments, size: _Size, *others
     while stream[place : place + 2] != _SOD and stream[place + 1] != _SOT:
         (length,) = struct.unpack_from(">H", stream, place + 2)
         marker, end = stream[place + 1], place + 2 + length
-        if stream[place] != 0xFF or length < 2 or end > len(stream):  # every marker begins so
+        if stream[place] != 0xFF or length < 2:  # every marker begins so
             raise unsupported("pixel-fragments", "PixelData")
         if marker not in _OPTIONAL:
             _add(marker, stream[place + 4 : end], segments, size)

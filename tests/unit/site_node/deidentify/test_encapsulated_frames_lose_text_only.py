@@ -1,6 +1,7 @@
 """Compressed frames: text segments go, the image stays, what cannot be taken apart is refused."""
 
 import struct
+from collections.abc import Callable
 
 import pytest
 from pydicom.uid import UID
@@ -212,6 +213,49 @@ def test_a_second_size_is_refused() -> None:
     """Only the first segment of a code stream is its size (T.800 A.5.1)."""
     with pytest.raises(DicomUnsupported):
         cleaned(items(j2k(comment(0x51))), Family.JPEG_2000)
+
+
+def with_size(body: Callable[[bytes], bytes]) -> bytes:
+    """A code stream of three components whose size is another (T.800 A.5.1), and whose quantisation is gone."""
+    stream = frames.jpeg_2000(frames.picture(16, 24, colours=3), num_resolutions=1)
+    (length,) = struct.unpack_from(">H", stream, 4)
+    quantisation = stream.index(b"\xff\x5c")
+    (removed,) = struct.unpack_from(">H", stream, quantisation + 2)
+    bare = stream[4 + length : quantisation] + stream[quantisation + 2 + removed :]
+    return stream[:2] + segment(0x51, body(stream[6 : 4 + length])) + bare
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        lambda size: size + SECRET,
+        lambda size: size[:-1],
+        lambda size: size[:34] + b"\0\4" + size[36:],
+        lambda size: size[:34] + b"\0\0",  # no component at all
+        *(
+            lambda size, place=place: size[:place] + b"\0" + size[place + 1 :]  # a step of nought
+            for place in (37, 38, 40, 41, 43, 44)
+        ),
+    ],
+)
+def test_a_size_that_its_components_do_not_fill_is_refused(body: Callable[[bytes], bytes]) -> None:
+    """Two steps of each component end the segment, and each is one sample at least (T.800 A.5.1)."""
+    assert cleaned(items(with_size(lambda size: size)), Family.JPEG_2000)
+    with pytest.raises(DicomUnsupported):
+        cleaned(items(with_size(body)), Family.JPEG_2000)
+
+
+@pytest.mark.parametrize("other", [b"\x12\x64\0\x04ab", b"\xff\x64\0\x01\x90", b"\xff\x64\0\0", b"\xff\x64\xff\xff"])
+def test_what_is_no_segment_of_a_header_is_refused(other: bytes) -> None:
+    """One begins with FF, is as long as its own length at least, and ends in the frame (T.800 A.1.3)."""
+    for content in (j2k(other), j2k(tile=other)):
+        with pytest.raises(DicomUnsupported):
+            cleaned(items(content), Family.JPEG_2000)
+
+
+def test_a_segment_of_nothing_goes_too() -> None:
+    """A comment without a byte of text is a segment."""
+    assert cleaned(items(j2k(comment(0x64, b""), comment(0x64))), Family.JPEG_2000) == items(j2k())
 
 
 def test_a_delimiter_with_a_length_is_written_anew() -> None:
