@@ -102,11 +102,11 @@ class Scan:
         band: tuple[int, int],
         *,
         refines: bool,
-        coded: list[int] | None,
+        coded: list[int],
     ) -> None:
         self._units, self._dc, self._ac = units, dc, ac
         self._first, self._last = band
-        self._refines, self._coded = refines, coded or []
+        self._refines, self._coded = refines, coded
         self._block = 0
 
     def end(self, data: bytes, count: int) -> int:

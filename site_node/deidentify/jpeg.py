@@ -173,7 +173,7 @@ class _Walk:
         ac = [self._huffman(0x10 | selector & 15) for selector in selectors if is_ac]
         if self._process == _PROGRESSIVE and count > _MOST_BLOCKS:
             raise ScanBroken
-        coded = self._coded.setdefault(components[0].number, [0] * count) if first else None
+        coded = self._coded.setdefault(components[0].number, [0] * count) if first else []
         scan = Scan(units, dc, ac, (first, last), refines=refines, coded=coded)
         return _intervals(scan, data, count, self._interval)
 

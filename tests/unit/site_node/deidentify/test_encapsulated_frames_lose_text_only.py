@@ -280,3 +280,35 @@ def test_packets_are_counted_as_they_come(number: int, announced: bool, stays: b
     else:
         with pytest.raises(DicomUnsupported):
             cleaned(items(bytes(stream)), Family.JPEG_2000)
+
+
+@pytest.mark.parametrize("slack", [b"", SECRET])
+@pytest.mark.parametrize("padding", [b"", b"\0\0"])
+def test_a_tile_part_without_a_length_ends_with_the_code_stream(slack: bytes, padding: bytes) -> None:
+    """A length of nought means up to the end of the code stream (T.800 A.4.2), before which nothing hides either."""
+    endless, planted = bytearray(j2k()), bytearray(frames.in_tile_part(j2k(), b"", slack))
+    for stream in (endless, planted):
+        struct.pack_into(">L", stream, stream.index(frames.SOT) + 6, 0)
+    assert cleaned(items(bytes(planted) + padding), Family.JPEG_2000) == items(bytes(endless))
+
+
+@pytest.mark.parametrize(("place", "value"), [(0, 8), (4, 2), (6, 9), (7, 9), (8, 0x80), (9, 2)])
+def test_a_coding_that_no_standard_names_is_refused(place: int, value: int) -> None:
+    """Of a picture and of one component: flags, transforms, code-blocks and styles (T.800 A.6.1, A.6.2)."""
+    stream = j2k()
+    start = stream.index(b"\xff\x52")
+    (length,) = struct.unpack_from(">H", stream, start + 2)
+    coding = bytearray(stream[start + 4 : start + 2 + length])
+
+    def of_component() -> bytes:
+        return segment(0x53, bytes([0, coding[0], *coding[5:]]))
+
+    def of_picture() -> bytes:
+        return stream[:start] + segment(0x52, bytes(coding)) + stream[start + 2 + length :]
+
+    for content in (of_picture(), j2k(of_component())):
+        assert cleaned(items(content), Family.JPEG_2000)
+    coding[place] = value
+    for content in (of_picture(), *([] if place == 4 else [j2k(of_component())])):
+        with pytest.raises(DicomUnsupported):
+            cleaned(items(content), Family.JPEG_2000)
