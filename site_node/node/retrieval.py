@@ -87,13 +87,15 @@ class Retrieval:
             matches = self.pacs.studies(Query(accession=request.accession, study_uid=request.study_uid))
         except InvalidArgument:
             raise _Refusal("query-invalid") from None
-        if not matches:
-            raise _Refusal("unknown-accession" if request.accession else "unknown-study")
         meant = {
             study.study_uid: study
             for study in matches
-            if study.accession == request.accession or (not request.accession and study.study_uid == request.study_uid)
+            if (study.accession == request.accession if request.accession else study.study_uid == request.study_uid)
         }
+        if not meant and not request.accession:
+            raise _Refusal("unknown-study")
+        if not matches:
+            raise _Refusal("unknown-accession")
         if not meant:
             raise _Refusal(
                 "other-accession" if any(study.accession for study in matches) else "answer-without-accession"

@@ -1,6 +1,7 @@
 """Several studies are on their way at once, each ends as it would alone, and a blocked sending starts no more."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -129,3 +130,18 @@ def test_nothing_is_under_way_after_the_end() -> None:
     with pytest.raises(KeyboardInterrupt):
         broken_off()
     assert ended == ["sent"]
+
+
+def test_who_waits_for_the_rest_does_no_work() -> None:
+    """The thread that moves studies sleeps until one has ended."""
+    with Sending(1) as sending:
+
+        def slow() -> Submitted:
+            time.sleep(0.3)
+            raise CoordinatorUnreachable(address="nowhere:1")
+
+        sending.start(key_of("good-1"), slow)
+        began = time.thread_time()
+        ((key, _),) = sending.rest()
+        assert time.thread_time() - began < 0.1
+    assert key == key_of("good-1")
