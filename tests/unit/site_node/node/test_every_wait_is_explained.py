@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from shared.agreement import Mode
+from shared.errors.agreements import AgreementTerminated
 from shared.errors.settings import HomeBusy
+from shared.errors.transport import CoordinatorUnreachable
 from shared.ids import StudyKey
 from site_node.federate.policy import POLICY_FILE, write_default_policy
 from site_node.home.folder import SiteHome, init_home
@@ -17,6 +19,7 @@ from site_node.home.ledger import STATE_ORDER, Ledger, State
 from site_node.home.retrieve_requests import Part
 from site_node.membership.witness import Contradiction, Witness
 from site_node.node.inbox import InboxWatcher
+from site_node.node.obstacles import keep_obstacle
 from site_node.node.open import open_node
 from site_node.node.service import STOPPING, until_signal
 from site_node.node.waits import Whom, federated_work, waits_of
@@ -84,6 +87,23 @@ def test_what_the_agreement_does_not_cover_waits_for_it(federation: Federation) 
     home = federation.site("Counting Hospital", modes=("cohort",))[0]
     fill(home)
     assert waiting(home)[Whom.AGREEMENT] == (1, "it does not cover `submit`; ask the coordinator for an amendment")
+
+
+def test_what_the_agreement_forbids_is_said_as_it_was_met(federation: Federation) -> None:
+    """While it covers what is here, the last try says why it waits; another error is the coordinator's to mend."""
+    home = federation.site("Terminated Hospital", modes=("submit",))[0]
+    fill(home)
+    for error, whom in (
+        (AgreementTerminated(moment="2026-01-01"), Whom.AGREEMENT),
+        (CoordinatorUnreachable(address="nowhere:1"), Whom.COORDINATOR),
+    ):
+        keep_obstacle(home, error)
+        waits = waiting(home)
+        assert waits.keys() & {Whom.AGREEMENT, Whom.COORDINATOR} == {whom}
+        count, following = waits[whom]
+        assert count == 1
+        assert error.public.rstrip(".") in following
+        assert not following.endswith(".")
 
 
 def test_before_enrolment_the_agreements_next_step_is_shown(federation: Federation) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from shared.errors.settings import InvalidSetting
 from shared.errors.transport import PacsFailed
 from site_node.home.folder import init_home
 from site_node.home.ledger import Ledger, State
@@ -23,7 +24,8 @@ from site_node.node.fetch import _made_before
 from site_node.node.retrieval import Retrieval, work
 from site_node.pseudonyms.names import KeyedNames
 from site_node.receive.request_lists import StudyRequest
-from site_node.settings.dimse import PacsSettings
+from site_node.settings.dicomweb import DicomwebSettings
+from site_node.settings.dimse import PacsSettings, ScpSettings
 from tests.factories.dicom import make_ct, write_file
 
 GENTLE = PacsSettings(host="x", port=104, ae_title="PACS", attempts=3, retry_seconds=0)
@@ -295,3 +297,26 @@ def test_what_was_asked_for_is_asked_again_only_where_it_failed(is_open: bool, r
     settled, failed = _made_before(acquisition, ledger)
     assert settled == ({"A1": "first"} if is_settled else {})
     assert failed == ({} if is_settled else {request: "first", nameless: "second"})
+
+
+@pytest.mark.parametrize("web", [None, DicomwebSettings(url="https://pacs.example/web")], ids=["", "web"])
+@pytest.mark.parametrize("scp", [None, ScpSettings(port=11112, callers=["PACS"])], ids=["", "scp"])
+@pytest.mark.parametrize("method", ["", "get", "move"])
+def test_sections_that_name_no_pacs_or_two_stop_the_start(
+    acquisition: Acquisition, web: DicomwebSettings | None, scp: ScpSettings | None, method: str
+) -> None:
+    """One of `[pacs]` and `[dicomweb]`; to have images sent to us needs `[scp]`. The error names file and section."""
+    pacs = (
+        PacsSettings.model_validate({"host": "x", "port": 104, "ae_title": "P", "method": method}) if method else None
+    )
+    settings = acquisition.settings.model_copy(update={"pacs": pacs, "dicomweb": web, "scp": scp})
+    asked = Acquisition(acquisition.home, settings, acquisition.names)
+    wrong = "dicomweb" if web and pacs else "pacs" if not web and not pacs else ""
+    wrong = wrong or ("pacs.method" if pacs and method == "move" and scp is None else "")
+    if not wrong:
+        assert asked.pacs_settings() == (web or pacs)
+        return
+    with pytest.raises(InvalidSetting) as refused:
+        asked.pacs()
+    assert refused.value.fields["key"] == wrong
+    assert refused.value.fields["file"] == str(acquisition.home.settings_file)
