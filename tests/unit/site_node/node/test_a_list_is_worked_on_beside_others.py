@@ -1,5 +1,6 @@
 """A list of requests: who works on it, how far it is, and what its report says, whatever else arrives meanwhile."""
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -178,8 +179,8 @@ def test_a_command_takes_over_from_a_node_that_does_not_come_back(
 ) -> None:
     """Once it was away for a while, and no other command works; a node that ends all requests is not taken over."""
     clock = [0.0]
-    monkeypatch.setattr(fetch.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(fetch.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
     monkeypatch.setattr(fetch, "_POLL_SECONDS", 1.0)
     ledger.requests.add(["a"])
     home: Any = Served(served=5, busy=busy)

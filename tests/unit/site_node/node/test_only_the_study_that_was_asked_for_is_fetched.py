@@ -26,9 +26,9 @@ MATCHES = [
 
 
 def meant(request: StudyRequest | None, *matches: StudyMatch) -> tuple[StudyMatch, ...]:
-    pacs = SimpleNamespace(studies=lambda _: matches)
+    pacs: Any = SimpleNamespace(studies=lambda _: matches)
     nothing: Any = None
-    return Retrieval(pacs, nothing, nothing, nothing, nothing)._studies(request)  # type: ignore[arg-type]
+    return Retrieval(pacs, nothing, nothing, nothing, nothing)._studies(request)
 
 
 def refusal(request: StudyRequest | None, *matches: StudyMatch) -> str:

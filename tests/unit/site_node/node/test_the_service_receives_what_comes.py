@@ -166,8 +166,12 @@ def test_a_service_that_ends_has_ended_its_threads(node: Node, monkeypatch: pyte
     stop, told = threading.Event(), list[str]()
     threads = list[threading.Thread]()
 
+    def last() -> None:
+        stop.wait(30)
+        time.sleep(0.1)
+
     def start(*_: object) -> threading.Thread:
-        threads.append(threading.Thread(target=lambda: (stop.wait(30), time.sleep(0.1))))
+        threads.append(threading.Thread(target=last))
         threads[-1].start()
         return threads[-1]
 
@@ -210,7 +214,12 @@ def test_once_is_one_pass_over_all_that_is_here(node: Node, monkeypatch: pytest.
     """It settles nothing and waits for nobody: an entry and an arrival of this moment are received at once."""
     given = dict[str, object]()
     monkeypatch.setattr(service, "receive_source", lambda *_, **__: INTAKE)
-    monkeypatch.setattr(service, "run_pass", lambda *_, **more: given.update(more) or Pass())
+
+    def run(*_: object, **more: object) -> Pass:
+        given.update(more)
+        return Pass()
+
+    monkeypatch.setattr(service, "run_pass", run)
     assert service.run_once(node, threading.Event()) == Pass()
     assert given["shown"] is True
     assert not list(InboxWatcher(node.ledger, node.home.inbox(node.settings), settle=False).ready())
