@@ -162,8 +162,8 @@ def test_a_command_that_changes_a_study_wakes_the_node(home: SiteHome) -> None:
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_service_that_ends_has_ended_its_threads(node: Node, monkeypatch: pytest.MonkeyPatch, fails: bool) -> None:
-    """However it ended: what it started is told to stop and waited for, and whoever supervises it hears of both."""
-    stop, told = threading.Event(), list[str]()
+    """However it ended: what it started is events to stop and waited for, and whoever supervises it hears of both."""
+    stop, events = threading.Event(), list[str]()
     threads = list[threading.Thread]()
 
     def last() -> None:
@@ -176,25 +176,25 @@ def test_a_service_that_ends_has_ended_its_threads(node: Node, monkeypatch: pyte
         return threads[-1]
 
     def passes(*_: object) -> None:
-        told.append("passes")
+        events.append("passes")
         if fails:
             raise HomeBusy(folder="x")
         stop.set()
 
     for name in ("start_heartbeat", "start_federation"):
         monkeypatch.setattr(service, name, start)
-    monkeypatch.setattr(service, "notify", told.append)
+    monkeypatch.setattr(service, "notify", events.append)
     monkeypatch.setattr(service, "_serve", passes)
 
     def serve() -> None:
-        service.serve(node, stop, federation=True, ready=lambda: told.append("ready"))
+        service.serve(node, stop, federation=True, ready=lambda: events.append("ready"))
 
     if fails:
         with pytest.raises(HomeBusy):
             serve()
     else:
         serve()
-    assert told == ["ready", "READY=1", "passes", "STOPPING=1"]
+    assert events == ["ready", "READY=1", "passes", "STOPPING=1"]
     assert stop.is_set()
     assert [thread.is_alive() for thread in threads] == [False, False]
 
