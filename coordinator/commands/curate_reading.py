@@ -1,18 +1,26 @@
 """`curate reader` and `curate reading`: who reads films, how far they are, and what follows from their reads."""
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Annotated, Any
 
 import typer
 
+from coordinator.commands.console import PACKAGES
 from coordinator.commands.curate_review import opened_register
 from coordinator.commands.output import AsJson
+from coordinator.curation.membership import CuratorHome
 from coordinator.curation.reading.labels import all_labels, reads_of
 from coordinator.curation.reading.readers import ReaderRole, add_reader, all_readers, assign, remove_reader
 from coordinator.curation.register.acts import CaseState
 from coordinator.curation.register.register import Case, Reading
+from coordinator.home.signals import stop_signals
 from shared.counts import counted
+from shared.extras import require_extra
 from shared.protocol.loader import load_annotation
 from shared.terminal import make_app, print_json, print_line, print_table
+from shared.web.people import People
+from shared.web.store import Store
 
 reader = make_app("Who reads films, blind to one another, and who adjudicates.")
 reading = make_app("The reading of films: how far it is, its labels, and how well the readers agree.")
@@ -27,13 +35,21 @@ def add(
     role: Annotated[ReaderRole, typer.Option(help="reader: reads; adjudicator: decides what reads leave undecided.")],
     as_json: AsJson = False,
 ) -> None:
-    """Add a reader; their reads are known by the pseudonym that is printed."""
-    with opened_register(context) as (_, register, _opened), register.changing() as change:
-        added = add_reader(change, name, role)
+    """Add a reader, and print the link by which they sign in: it works once, for three days.
+
+    Their reads are known by the pseudonym that is printed. With another role they are that from now on.
+    """
+    with opened_register(context) as (home, register, _opened), _people(home) as people:
+        with register.changing() as change:
+            added = add_reader(change, name, role)
+        if any(person.name == added.name and person.role != role for person in people.all()):
+            people.remove(added.name)
+        link = f"{home.settings().reading.address}/invitation/{people.invite(added.name, role)}"
     if as_json:
-        print_json({"pseudonym": added.pseudonym, "role": added.role})
+        print_json({"pseudonym": added.pseudonym, "role": added.role, "link": link})
     else:
         print_line(f"{added.role} {added.pseudonym}")
+        print_line(link)
 
 
 @reader.command(name="list")
@@ -53,9 +69,24 @@ def list_readers(context: typer.Context, as_json: AsJson = False) -> None:
 @reader.command(name="remove")
 def remove(context: typer.Context, name: Name) -> None:
     """Remove a reader at once: what they read stays, what they did not goes to others."""
-    with opened_register(context) as (_, register, _opened), register.changing() as change:
-        remove_reader(change, name)
+    with opened_register(context) as (home, register, _opened), _people(home) as people:
+        with register.changing() as change:
+            removed = remove_reader(change, name)
+        if any(person.name == removed.name for person in people.all()):
+            people.remove(removed.name)
     print_line("The reader is removed.")
+
+
+@reading.command()
+def serve(context: typer.Context) -> None:
+    """Serve the pages at which films are read and adjudicated, until Ctrl-C or SIGTERM."""
+    with opened_register(context) as (home, _, _opened):
+        require_extra("console", *PACKAGES)
+    from coordinator.curation.reading.console.served import reading_served
+
+    with stop_signals() as stop, reading_served(home):
+        print_line(f"ready: {home.settings().reading.address}")
+        stop.wait()
 
 
 @reading.command(name="list")
@@ -90,6 +121,12 @@ def labels(context: typer.Context) -> None:
     with opened_register(context) as (_, register, _opened), register.reading() as reading_:
         for label in all_labels(reading_, definition):
             print_json(label.model_dump(mode="json"))
+
+
+@contextmanager
+def _people(home: CuratorHome) -> Iterator[People]:
+    with closing(Store(home.readers)) as store:
+        yield People(store)
 
 
 def _films(reading_: Reading) -> list[Case]:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import Field
+
 from coordinator.curation.keys import (
     CuratorKeys,
     adopt_next_pair,
@@ -26,15 +28,26 @@ from shared.protocol.loader import load_protocol
 from shared.settings import load_settings
 from shared.signed import Signed
 from shared.token import Token, TokenKind
+from shared.web.settings import ConsoleSettings
 from shared.wire import UNARY_SECONDS, to_signed
 
 PROGRAM = "ricord-coordinator curate"
+
+
+READING_PORT = 8422
+
+
+class ReadingSettings(ConsoleSettings):
+    """The section `[reading]`: where films are read, another port than a coordinator's or a site's pages."""
+
+    port: int = Field(default=READING_PORT, ge=1, le=65_535)
 
 
 class CuratorSettings(PersonSettings):
     """`curator.toml`."""
 
     protocol: str = "ricord"
+    reading: ReadingSettings = ReadingSettings()
 
 
 @dataclass(frozen=True)
@@ -62,6 +75,11 @@ class CuratorHome(PersonHome):
     def purges(self) -> Path:
         """`<number>.json`: the signed statement of what was purged for each withdrawal."""
         return self.folder / "purges"
+
+    @property
+    def readers(self) -> Path:
+        """Who may sign in to the reading's pages: names, roles, and digests of passphrases and sessions."""
+        return self.folder / "readers.sqlite"
 
     @property
     def register(self) -> Path:

@@ -101,6 +101,16 @@ class ActRefused(InputError):
     text = Text("`{act}` is refused: {problem}. " + _DONE_NOTHING, ExitCode.USAGE, "FAILED_PRECONDITION")
 
 
+class FilmUnreadable(InputError):
+    """A film cannot be shown to a reader."""
+
+    text = Text(
+        "This film cannot be shown: {problem}. Read the others, and say so in the note.",
+        ExitCode.FAILED,
+        "FAILED_PRECONDITION",
+    )
+
+
 class AmbiguousReference(InputError):
     """A name that was not given whole fits several things."""
 

@@ -161,9 +161,10 @@ class Console:
         match answer:
             case Redirect(path, notice):
                 return RedirectResponse(path + (f"?notice={notice}" if notice else ""), status_code=303)
-            case Content(data, media_type, filename):
-                disposition = f'attachment; filename="{filename}"' if filename else "inline"
-                return Response(data, media_type=media_type, headers={"Content-Disposition": disposition})
+            case Content(data, media_type, filename, encoding):
+                headers = {"Content-Disposition": f'attachment; filename="{filename}"' if filename else "inline"}
+                encoded = {"Content-Encoding": encoding} if encoding else {}
+                return Response(data, media_type=media_type, headers={**headers, **encoded})
             case Shown(template, values, status):
                 known = {"notice": visit.query.get("notice", ""), "path": page.path}
                 return self._html(template, {**known, **values}, visit.person, token, status=status)

@@ -82,6 +82,7 @@ class Content:
     data: bytes
     media_type: str
     filename: str = ""  # under which a browser saves it
+    encoding: str = ""  # such as `gzip`
 
 
 Answer = Shown | Redirect | Content

@@ -1,12 +1,19 @@
 """A desk with accepted films of several sites and some readers, and what they may say."""
 
-from collections.abc import Iterator
+import io
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from hypothesis import strategies as st
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
 
+from compose.sample import films, objects
+from compose.sample.objects import Header
 from coordinator.curation.opening import list_opened
 from coordinator.curation.reading.desk import Desk
 from coordinator.curation.reading.readers import Reader, ReaderRole, add_reader
@@ -53,14 +60,33 @@ class Room(NamedTuple):
             return add_reader(change, name, role)
 
 
+def film_of(number: int, *, rows: int = 400) -> bytes:
+    """A synthetic film of that number, 12 bits deep, as a DICOM file."""
+    rng = np.random.default_rng(number)
+    shades = films.frontal(rng, rows, positive=number % 2 == 0)
+    header = replace(Header(), study_uid=objects.uid("film", number), series_uid=objects.uid("film", number, 1))
+    image = objects.radiograph((shades * 4000).astype(np.uint16), header, view="PA")
+    image.file_meta = FileMetaDataset()
+    image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    buffer = io.BytesIO()
+    image.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
 @contextmanager
-def reading_room(folder: Path, films: int = 3, readers: int = 3) -> Iterator[Room]:
-    """A room with films of three sites in turn, `readers` readers and an adjudicator named `dora`."""
+def reading_room(
+    folder: Path, count: int = 3, readers: int = 3, *, film: Callable[[int], bytes] | None = None
+) -> Iterator[Room]:
+    """A room with films of three sites in turn, `readers` readers and an adjudicator named `dora`.
+
+    `film` makes the bytes of the film of a number; without it they are no DICOM.
+    """
     register = Register(folder / "register.sqlite")
     try:
         room = Room(Desk(register, folder / "opened", DEFINITION), register, folder / "opened")
-        for number in range(films):
-            write_opened(room.opened, number, site=SITES[number % 3])
+        for number in range(count):
+            files = {f"2.25.{20_000 + number}": film(number)} if film else None
+            write_opened(room.opened, number, site=SITES[number % 3], files=files)
         room.enter()
         for number in range(readers):
             room.add(f"reader {number}")

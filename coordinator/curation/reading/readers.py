@@ -67,12 +67,13 @@ def add_reader(change: Change, name: str, role: ReaderRole) -> Reader:
     return reader
 
 
-def remove_reader(change: Change, name: str) -> None:
+def remove_reader(change: Change, name: str) -> Reader:
     """Let a reader read no more: what they read stays, what they did not goes to others. Raises `NotFound`."""
     reader = reader_named(change, name)
     change.db.execute("update readers set is_active = 0 where number = ?", (reader.number,))
     _release_unread(change, reader)
     change.note(PROGRAM, "reader.remove", reader.pseudonym)
+    return reader
 
 
 def assign(change: Change, each: int) -> None:

@@ -58,6 +58,12 @@ class Draft(Frozen):
     devices: _Terms = ()
     note: str = Field(default="", max_length=500)
 
+    def complete(self) -> FilmRead:
+        """The read that it is; raises `ReadingRefused` where it says no appearance."""
+        if self.appearance is None:
+            raise _refused("it says no appearance")
+        return FilmRead.model_validate(self.model_dump())
+
 
 def blind_name(study: str, seed: str) -> str:
     """What the reader of that secret seed is shown in place of a study: of no use to anybody else."""

@@ -23,7 +23,7 @@ SEVERE = FilmRead(appearance="atypical", grade="severe")
 
 @pytest.fixture
 def room(tmp_path: Path) -> Iterator[Room]:
-    with reading_room(tmp_path, films=1) as room:
+    with reading_room(tmp_path, count=1) as room:
         yield room
 
 
@@ -181,11 +181,11 @@ def test_a_study_that_is_withdrawn_or_quarantined_is_read_no_more(room: Room) ->
 
 def test_a_draft_outlives_the_program(tmp_path: Path) -> None:
     """What was drafted is there when the register is opened again, until the read is submitted."""
-    with reading_room(tmp_path, films=1) as room:
+    with reading_room(tmp_path, count=1) as room:
         reader = room.desk.reader("reader 0")
         (name,) = room.desk.left(reader)
         room.desk.keep_draft(reader, name, Draft(zones=("left-mid",), note="<b>"))
-    with reading_room(tmp_path, films=0) as room:
+    with reading_room(tmp_path, count=0) as room:
         assert room.desk.study(reader, name).draft == Draft(zones=("left-mid",), note="<b>")
         room.desk.submit(reader, name, TYPICAL)
         study = room.desk.study(reader, name)

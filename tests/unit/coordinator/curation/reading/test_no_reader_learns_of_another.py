@@ -30,7 +30,7 @@ def test_no_act_of_others_changes_what_a_reader_gets(
     acts: list[tuple[int, int, FilmRead, str]], own: list[tuple[int, FilmRead]]
 ) -> None:
     """Between any two acts of others, reading, correcting, adjudicating, a reader is given the same."""
-    with TemporaryDirectory() as folder, reading_room(Path(folder), films=FILMS) as room:
+    with TemporaryDirectory() as folder, reading_room(Path(folder), count=FILMS) as room:
         me = room.desk.reader("reader 0")
         for index, read in own:
             name = sorted((*room.desk.left(me), *room.desk.submitted(me)))[index]
@@ -59,7 +59,7 @@ def test_no_act_of_others_changes_what_a_reader_gets(
 
 def test_names_and_their_order_are_each_readers_own(tmp_path: Path) -> None:
     """Of one film two readers have two names, no name or order says site, patient, study or arrival."""
-    with reading_room(tmp_path, films=12) as room:
+    with reading_room(tmp_path, count=12) as room:
         everybody = [room.desk.reader(f"reader {number}") for number in range(3)]
         lists = [room.desk.left(reader) for reader in everybody]
         assert all(len(names) == 12 and list(names) == sorted(names) for names in lists)
@@ -78,7 +78,7 @@ def test_names_and_their_order_are_each_readers_own(tmp_path: Path) -> None:
 
 def test_films_come_to_readers_by_chance_not_by_reads(tmp_path: Path) -> None:
     """Of more readers than a film needs, each film has three, and each reader some; what comes later changes none."""
-    with reading_room(tmp_path, films=12, readers=5) as room:
+    with reading_room(tmp_path, count=12, readers=5) as room:
         everybody = [room.desk.reader(f"reader {number}") for number in range(5)]
         before = {reader.name: set(room.desk.left(reader)) for reader in everybody}
         assert sum(map(len, before.values())) == 36

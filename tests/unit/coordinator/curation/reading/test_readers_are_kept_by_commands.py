@@ -42,13 +42,15 @@ def read_all(room: Room, *appearances: str) -> None:
 
 def test_readers_come_and_go(run: Run, tmp_path: Path) -> None:
     """A reader added twice is the same; each film has three; somebody who is not there cannot be removed."""
-    with reading_room(tmp_path, films=2):
+    with reading_room(tmp_path, count=2):
         before = json.loads(run("reader", "list", "--json"))
         assert [(each["role"], each["read"], each["left"]) for each in before] == [
             ("adjudicator", 0, 0),
             *[("reader", 0, 2)] * 3,
         ]
-        assert run("reader", "add", "reader 0", "--role", "reader").split() == ["reader", before[1]["pseudonym"]]
+        again = json.loads(run("reader", "add", "reader 0", "--role", "reader", "--json"))
+        assert (again["role"], again["pseudonym"]) == ("reader", before[1]["pseudonym"])
+        assert again["link"].startswith("http://127.0.0.1:8422/invitation/")
         run("reader", "add", "late", "--role", "reader")
         run("reader", "remove", "reader 0")
         after = {each["name"]: each["left"] for each in json.loads(run("reader", "list", "--json"))}
@@ -61,7 +63,7 @@ def test_readers_come_and_go(run: Run, tmp_path: Path) -> None:
 
 def test_labels_are_printed_with_policy_and_reads(run: Run, tmp_path: Path) -> None:
     """What is undecided is named, what is decided has votes, policy and each read under a pseudonym, and no name."""
-    with reading_room(tmp_path, films=1) as room:
+    with reading_room(tmp_path, count=1) as room:
         read_all(room, "typical", "typical", "atypical")
         (film,) = json.loads(run("reading", "list", "--json"))
         assert (film["state"], film["reads"], film["undecided"]) == ("labelled", 3, [])
@@ -75,7 +77,7 @@ def test_labels_are_printed_with_policy_and_reads(run: Run, tmp_path: Path) -> N
 
 def test_what_is_undecided_is_named(run: Run, tmp_path: Path) -> None:
     """Three who differ leave the film accepted, and the table says on what."""
-    with reading_room(tmp_path, films=1) as room:
+    with reading_room(tmp_path, count=1) as room:
         read_all(room, "typical", "indeterminate", "atypical")
         (film,) = json.loads(run("reading", "list", "--json"))
         assert (film["state"], film["undecided"]) == ("accepted", ["appearance"])

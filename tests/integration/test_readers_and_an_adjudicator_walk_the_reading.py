@@ -1,0 +1,200 @@
+"""Three readers and an adjudicator label films in a browser, by keys, while the curator's program serves the pages."""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from typer.testing import CliRunner
+
+from coordinator.cli import app
+from tests.factories.chromium import Watched, chromium
+from tests.factories.consoles import PASSPHRASE
+from tests.factories.ports import free_port
+from tests.factories.programs import process
+from tests.factories.reading import film_of, reading_room
+
+NOTE = "<b onclick=alert(1)>left base</b>"
+KEYS = {"reader 0": "1tyaep", "reader 1": "3bna", "reader 2": "2ow"}
+
+pytestmark = pytest.mark.slow
+
+
+def curate(home: Path, *arguments: str) -> Any:
+    result = CliRunner().invoke(app, ["--home", str(home), "curate", *arguments, "--json"])
+    assert result.exit_code == 0, result.output
+    return json.loads(result.output) if result.output else None
+
+
+@contextmanager
+def signed_in(browser: Browser, home: Path, name: str, role: str, *, scripts: bool = True) -> Iterator[Watched]:
+    link = curate(home, "reader", "add", name, "--role", role)["link"]
+    watched = Watched(browser, link.partition("/invitation/")[0], scripts=scripts)
+    watched.join(link, PASSPHRASE)
+    yield watched
+    watched.page.context.close()
+
+
+def shown(page: Page) -> None:
+    """Wait until every film of the page is drawn."""
+    page.wait_for_selector(".film[data-shown]")
+    expect(page.locator(".film[data-values]:not([data-shown])")).to_have_count(0)
+
+
+def press(page: Page, keys: str) -> None:
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def test_readers_and_an_adjudicator_walk_the_reading(tmp_path: Path) -> None:
+    """Films are read and decided by keys alone; pages are fit for everybody and ask nobody but the curator's host."""
+    (tmp_path / "curator.toml").write_text(f'protocol = "ricord"\n[reading]\nport = {free_port()}\n')
+    with ExitStack() as stack:
+        stack.enter_context(reading_room(tmp_path, count=2, film=film_of))
+        browser = stack.enter_context(chromium())
+        stack.enter_context(process("coordinator.cli", tmp_path, "curate", "reading", "serve", ready="ready"))
+        for name, keys in KEYS.items():
+            with signed_in(browser, tmp_path, name, "reader") as reader:
+                read_all(reader, keys, name)
+        with signed_in(browser, tmp_path, "dora", "adjudicator") as adjudicator:
+            decide_all(adjudicator)
+    labels = CliRunner().invoke(app, ["--home", str(tmp_path), "curate", "reading", "labels"]).output.splitlines()
+    assert len(labels) == 2
+    for label in map(json.loads, labels):
+        appearance, grade = label["result"]["appearance"], label["result"]["grade"]
+        assert (appearance["term"], appearance["how"]) == ("typical", "adjudicated")
+        assert (grade["term"], grade["how"], grade["votes"]) == ("mild", "majority", [2, 1])
+        assert sorted(read["note"] for read in label["reads"].values()) == ["", "", NOTE]
+
+
+def read_all(reader: Watched, keys: str, name: str) -> None:
+    """By keys: each film is answered; a draft outlives a reload, and another tab's read is refused without a reason."""
+    page = reader.open("/")
+    reader.check(f"reading-list-{name[-1]}")
+    page.keyboard.press("Tab")
+    page.locator("text=Read the next").focus()
+    page.keyboard.press("Enter")
+    shown(page)
+    if name == "reader 0":
+        first = page.url
+        press(page, keys)
+        expect(page.locator("input[value=mild]")).to_be_checked()
+        page.wait_for_selector("text=Draft kept")
+        page.reload()
+        shown(page)
+        expect(page.locator("input[value=mild]")).to_be_checked()
+        expect(page.locator("input[value=pacemaker]")).to_be_checked()
+        look(page)
+        reader.check("reading-film")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("text=The read before is recorded")
+        assert page.url != first
+        shown(page)
+        press(page, "4")
+        expect(page.locator("input[value=mild]")).to_be_disabled()
+        press(page, keys)
+        page.keyboard.press("Enter")
+        page.wait_for_selector("text=Nothing is left")
+        other_tab(reader, first)
+        return
+    press(page, keys)
+    if name == "reader 1":
+        page.keyboard.press("/")
+        page.keyboard.type(NOTE)
+        page.keyboard.press("Escape")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=The read before is recorded")
+    shown(page)
+    press(page, keys)
+    if name == "reader 1":
+        page.keyboard.press("/")
+        page.keyboard.type(NOTE)
+        page.keyboard.press("Control+Enter")
+    else:
+        page.keyboard.press("Enter")
+    page.wait_for_selector("text=Nothing is left")
+
+
+def look(page: Page) -> None:
+    """The picture changes by window, inversion and zoom, by keys and by a drag; all films of a study change alike."""
+    film = page.locator(".film").first
+    state = film.locator(".state")
+    before = state.inner_text()
+    for key in "89v+":
+        page.keyboard.press(key)
+        page.wait_for_timeout(60)
+    assert state.inner_text() != before
+    box = film.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 100, box["y"] + 100)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 160, box["y"] + 130, steps=4)
+    page.mouse.up()
+    page.wait_for_timeout(60)
+    dragged = state.inner_text()
+    film.focus()
+    page.keyboard.press("ArrowUp")
+    page.wait_for_timeout(60)
+    assert state.inner_text() != dragged
+    for key in "70v":
+        page.keyboard.press(key)
+
+
+def other_tab(reader: Watched, address: str) -> None:
+    """The same study again: a correction asks for a reason, and is recorded with it."""
+    page = reader.page
+    page.goto(address)
+    shown(page)
+    press(page, "f")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=a correction needs a reason")
+    expect(page.locator("input[value=feeding-tube]")).to_be_checked()
+    reader.complaints = [each for each in reader.complaints if "409" not in each]
+    page.fill("#reason", "a tube that I had not seen")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=Nothing is left")
+
+
+def decide_all(adjudicator: Watched) -> None:
+    """Only what is undecided is asked; the three reads stand beside the film, and a note is text."""
+    page = adjudicator.open("/")
+    adjudicator.check("adjudication-list")
+    page.click("text=Decide the next")
+    for rest in (1, 0):
+        shown(page)
+        assert page.locator(".read").count() == 3
+        assert NOTE in page.inner_text("form.answers")
+        assert page.locator("fieldset").count() == 1
+        if rest:
+            adjudicator.check("adjudication-film")
+        page.keyboard.press("1")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("text=The decision before is recorded" if rest else "text=Nothing is undecided")
+
+
+def test_without_scripts_a_film_is_read_on_a_form(tmp_path: Path) -> None:
+    """The picture is there, the form is sent as any form, and what is missing is said beside what was written."""
+    (tmp_path / "curator.toml").write_text(f'protocol = "ricord"\n[reading]\nport = {free_port()}\n')
+    with ExitStack() as stack:
+        stack.enter_context(reading_room(tmp_path, count=1, film=film_of))
+        browser = stack.enter_context(chromium())
+        stack.enter_context(process("coordinator.cli", tmp_path, "curate", "reading", "serve", ready="ready"))
+        reader = stack.enter_context(signed_in(browser, tmp_path, "reader 0", "reader", scripts=False))
+        page = reader.open("/")
+        page.click("text=Read the next")
+        image = page.locator(".film img")
+        expect(image).to_have_js_property("naturalWidth", 400)
+        page.check("input[value=left-mid]")
+        page.click("text=Record it")
+        assert "it says no appearance" in page.inner_text("main")
+        assert page.is_checked("input[value=left-mid]")
+        page.check("input[value=typical]")
+        page.click("text=Record it")
+        page.wait_for_selector("text=Nothing is left")
+        curate(tmp_path, "reader", "list")
+        CliRunner().invoke(app, ["--home", str(tmp_path), "curate", "reader", "remove", "reader 0"])
+        page.reload()
+        page.wait_for_selector("text=Sign in")
