@@ -4,6 +4,7 @@ import gzip
 import io
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,8 +21,8 @@ from tests.factories.dicom import make_dx, write_file
 SYNTAXES = (ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, RLELossless, JPEG2000Lossless)
 
 
-def film(values: np.ndarray, *, bits: int = 12, signed: bool = False, **changes: object) -> Dataset:
-    dataset = make_dx(rows=8, **changes)
+def film(values: Any, *, bits: int = 12, signed: bool = False) -> Dataset:
+    dataset = make_dx(rows=8)
     dataset.Rows, dataset.Columns = values.shape
     dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = bits, bits - 1, int(signed)
     dataset.PixelData = values.astype("<i2" if signed else "<u2").tobytes()
@@ -59,13 +60,10 @@ def test_every_value_arrives(seed: int, bits: int, signed: bool, syntax: UID, sh
 def test_a_window_is_that_of_the_stored_values(slope: float, intercept: int, center: int, width: int) -> None:
     """The modality's slope and intercept are taken out of it, so that a page windows what it was sent."""
     with TemporaryDirectory() as folder:
-        window = {
-            "WindowCenter": center,
-            "WindowWidth": width,
-            "RescaleSlope": f"{slope:.6f}",
-            "RescaleIntercept": intercept,
-        }
-        facts = film_facts(written(film(np.zeros((2, 2)), **window), Path(folder)))
+        dataset = film(np.zeros((2, 2)))
+        dataset.WindowCenter, dataset.WindowWidth = center, width
+        dataset.RescaleSlope, dataset.RescaleIntercept = f"{slope:.6f}", intercept
+        facts = film_facts(written(dataset, Path(folder)))
     assert facts.center is not None
     assert facts.width is not None
     assert facts.center * float(f"{slope:.6f}") + intercept == pytest.approx(center)
