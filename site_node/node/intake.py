@@ -28,7 +28,7 @@ from site_node.node.conflicts import (
 )
 from site_node.node.open import Node
 from site_node.reasons import reason_for
-from site_node.receive.folder import MIXED_PATIENTS, NO_PATIENT_ID, Reception, receive_folder
+from site_node.receive.folder import MIXED_PATIENTS, Reception, receive_folder
 from site_node.receive.refusals import RefusedFile
 from site_node.study import Ending, Instance, Reason, Received
 
@@ -100,7 +100,6 @@ def _hold_versions(versions: Received, home: SiteHome, ledger: Ledger) -> dict[s
         counts["late"] = len(new)
     elif new := unsettled_versions(versions, home, ledger):
         if not ledger.has_study(key):
-            copy_to_quarantine((instance.path for instance in new), home)
             _enter_whole(versions, reason_for(OTHER_BYTES), home, ledger)
         _quarantine_instances(new, OTHER_BYTES, key, home, ledger)
         withdraw(key, new, home, ledger)
@@ -180,7 +179,7 @@ def _merge(study: Received, held_reason: Reason | None, home: SiteHome, ledger: 
     }
     identity = study.identity if study.identity == record.identity else None
     if identity is None and held_reason is None:
-        held_reason = NO_PATIENT_ID if study.identity is record.identity is None else MIXED_PATIENTS
+        held_reason = MIXED_PATIENTS  # without a patient ID it is held already
     if instances:
         merged = study.model_copy(update={"identity": identity, "instances": tuple(instances.values())})
         _enter_whole(merged, held_reason, home, ledger)

@@ -320,3 +320,12 @@ def test_sections_that_name_no_pacs_or_two_stop_the_start(
         asked.pacs()
     assert refused.value.fields["key"] == wrong
     assert refused.value.fields["file"] == str(acquisition.home.settings_file)
+
+
+def test_a_study_that_was_empty_is_asked_for_again(acquisition: Acquisition, ledger: Ledger, tmp_path: Path) -> None:
+    """A PACS may know a study before its images: none of none is not whole."""
+    pacs = HalfPacs(tmp_path, halved=frozenset())
+    (match,) = pacs.studies(Query(accession="A1"))
+    empty = Part(key=acquisition.arrivals.key(match.study_uid), announced=0)
+    (part,) = retrieval(acquisition, ledger, pacs)._query_counts([match], [empty])
+    assert (part.announced, part.arrived) == (4, 0)

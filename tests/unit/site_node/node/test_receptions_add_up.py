@@ -59,6 +59,21 @@ def test_a_submitted_study_again_leaves_no_copy(home: SiteHome, ledger: Ledger, 
     assert ledger.study(key_of("good")).state is State.SUBMITTED
 
 
+@pytest.mark.parametrize("is_sent", [False, True])
+def test_a_reception_that_is_entered_twice_adds_nothing(
+    home: SiteHome, ledger: Ledger, tmp_path: Path, is_sent: bool
+) -> None:
+    """As after a kill at its end, when its copies may be away already."""
+    if is_sent:
+        enter(home, ledger, make_study(home, "good"))
+        Pipeline(home, ledger, make_stages(home, tmp_path / "submitted")).run()
+    study = make_study(home, "good")
+    receive(home, ledger, study)
+    before = ledger.study(key_of("good")).state, ledger.instance_counts()
+    assert receive(home, ledger, study) == Intake(studies=0, instances=0, duplicates=2, late=0, files={})
+    assert (ledger.study(key_of("good")).state, ledger.instance_counts()) == before
+
+
 def test_more_files_send_a_waiting_study_back_whole(home: SiteHome, ledger: Ledger) -> None:
     receive(home, ledger, make_study(home, "good", files=2))
     ledger.advance(key_of("good"), State.INCLUDED)

@@ -223,3 +223,22 @@ def test_once_is_one_pass_over_all_that_is_here(node: Node, monkeypatch: pytest.
     assert service.run_once(node, threading.Event()) == Pass()
     assert given["shown"] is True
     assert not list(InboxWatcher(node.ledger, node.home.inbox(node.settings), settle=False).ready())
+
+
+def test_the_service_waits_after_each_pass(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as the settings say, whether the pass failed or not."""
+    stop, passes, waits = threading.Event(), list[str](), list[float]()
+
+    def run(*_: object, **__: object) -> Pass:
+        passes.append("pass")
+        if len(passes) == 3:
+            stop.set()
+        if len(passes) == 2:
+            raise FULL[0]
+        return Pass()
+
+    monkeypatch.setattr(service, "run_pass", run)
+    monkeypatch.setattr(service, "_wait", lambda _stop, seconds, *_: waits.append(seconds))
+    acquisition = Acquisition(node.home, node.settings, node.stages.names)
+    service._serve(node, stop, acquisition, Watch(node.home))
+    assert waits == [node.settings.poll_seconds] * 3

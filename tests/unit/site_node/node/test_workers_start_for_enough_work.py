@@ -106,13 +106,14 @@ def test_work_that_is_not_done_counts_nothing() -> None:
 
 
 def test_the_largest_study_is_first() -> None:
-    """So that no worker begins it while the others are done."""
+    """So that no worker begins it while the others are done; one that came since is last."""
     node = waiting(3, 300, 1, 600)
     with closing(Crew()) as alone:
         workers = alone.workers(node, State.SEALED)
         assert workers is not None
-        given_keys = [entry.key for entry in node.ledger.studies(State.RECEIVED)]
-        assert [key for key, _ in workers(given_keys, State.SEALED)] == [key_of(str(number)) for number in (3, 1, 0, 2)]
+        keys = [key_of("new"), *(entry.key for entry in node.ledger.studies(State.RECEIVED))]
+        ordered = [key for key, _ in workers(keys, State.SEALED)]
+        assert ordered == [key_of(name) for name in ("3", "1", "0", "2", "new")]
 
 
 def test_workers_stay_for_small_work_and_are_more_for_more() -> None:

@@ -1,0 +1,39 @@
+"""The process that listens is started again where it died, and only there; it never outlives its parent's block."""
+
+import multiprocessing
+import time
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from shared.errors.settings import PortInUse
+from site_node.node import scp_process
+from site_node.node.scp_process import serving_in_process
+from site_node.settings.dimse import ScpSettings
+from tests.factories.pipeline import make_home
+from tests.factories.ports import free_port
+
+
+def processes() -> list[int | None]:
+    return [child.pid for child in multiprocessing.active_children() if child.name == "scp"]
+
+
+def test_one_that_dies_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once; one that lives is left alone, and none is left at the end."""
+    monkeypatch.setattr(scp_process, "_CHECK_SECONDS", 0.1)
+    home = make_home(tmp_path / "home")
+    settings = ScpSettings(host="127.0.0.1", port=free_port(), callers=["SENDER"], min_free_mb=0)
+    with capture_logs() as logged, serving_in_process(home.folder, settings) as first:
+        time.sleep(0.5)
+        assert (processes(), logged) == ([first.pid], [])
+        with pytest.raises(PortInUse), serving_in_process(home.folder, settings):
+            pass
+        first.kill()
+        until = time.monotonic() + 30
+        while processes() in ([], [first.pid]) and time.monotonic() < until:
+            time.sleep(0.05)
+        (again,) = processes()
+        assert again != first.pid
+    assert [entry["event"] for entry in logged] == ["scp.ended"]
+    assert processes() == []
