@@ -39,7 +39,8 @@ def run_pass(home: CuratorHome, submission_ids: Sequence[str] | None, *, after: 
     Raises what `fetching` raises; the error of a study is in the result.
     """
     opened, failures = list[OpenedStudy](), dict[str, RicordError]()
-    with fetching(home, home.load_keys(), load_protocol(home.settings().protocol)) as fetcher:
+    protocol = load_protocol(home.settings().protocol)
+    with fetching(home, home.load_keys(), protocol) as fetcher:
         purged = fetcher.purger.purge_withdrawn()
         open_before = list_opened(home.opened) if submission_ids is None else ()
         listed = fetcher.submissions(after) if submission_ids is None else ()
@@ -55,7 +56,7 @@ def run_pass(home: CuratorHome, submission_ids: Sequence[str] | None, *, after: 
         with closing(Register(home.register)) as register:
             now_open = list_opened(home.opened)
             register.follow(now_open)
-            check_opened(register, now_open)
+            check_opened(register, now_open, protocol.criteria)
             send_decisions(register, fetcher.decider)
     settled = takewhile(lambda submission: submission.id not in failures, listed)
     last = max((submission.number for submission in settled), default=after)

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from struct import error
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
 from coordinator.curation.opening import OpenedStudy
+from coordinator.curation.review.images import DAMAGED
 from coordinator.curation.review.verdict import CheckResult, Verdict
 from shared.ids import Uid
 
@@ -39,7 +38,7 @@ def _problems(path: Path, study: OpenedStudy, series: Uid) -> Iterator[str]:
     try:
         header = dcmread(path, stop_before_pixels=True)
         values = {name: _text(header, name) for name in ("PatientID", "PatientName", "Modality", *_UIDS)}
-    except _DAMAGED:
+    except DAMAGED:
         yield "not-dicom"
         return
     contents = study.contents
@@ -53,7 +52,6 @@ def _problems(path: Path, study: OpenedStudy, series: Uid) -> Iterator[str]:
         yield "foreign-uid"
 
 
-_DAMAGED = (InvalidDicomError, OSError, ValueError, TypeError, KeyError, AttributeError, NotImplementedError, error)
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
 

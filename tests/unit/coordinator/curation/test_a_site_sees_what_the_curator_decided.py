@@ -46,7 +46,7 @@ def curator(federation: Federation) -> CuratorHome:
 def submitted(federation: Federation, request: pytest.FixtureRequest) -> tuple[SiteHome, Membership, list[Sha256]]:
     """A site that submitted three studies, and their ids."""
     home, member = federation.site(request.node.name)
-    studies = [sealed_study(home, member, sequence=n, study=f"{request.node.name}-{n}") for n in (1, 2, 3)]
+    studies = [sealed_study(home, member, sequence=n, slices=4, study=f"{request.node.name}-{n}") for n in (1, 2, 3)]
     with submitting(home, member) as submit:
         for study in studies:
             submit(study)

@@ -15,6 +15,7 @@ from coordinator.curation.review.checking import check_opened
 from coordinator.curation.review.identity import UID_ROOT, check_identity
 from coordinator.curation.review.reviewing import results_of
 from coordinator.curation.review.verdict import Verdict
+from shared.protocol.loader import load_criteria
 from site_node.pseudonyms.keyed import UID_ROOT as ROOT_OF_SITES
 from tests.factories.opened import write_opened
 
@@ -82,9 +83,9 @@ def test_a_header_that_cannot_be_read_is_a_finding(tmp_path: Path, data: bytes) 
     assert (result.code, result.instances) == ("not-dicom", (f"{STUDY}.1.2",))
     register = Register(tmp_path / "register.sqlite")
     register.follow([opened])
-    assert (check_opened(register, [opened]), check_opened(register, [opened])) == (1, 0)
+    assert [check_opened(register, [opened], load_criteria()) for _ in range(2)] == [1, 0]
     with register.reading() as reading:
         (case,) = reading.cases()
         assert case.state is CaseState.CHECKED
-        assert results_of(reading, case) == (result,)
+        assert result in results_of(reading, case)
     register.close()
