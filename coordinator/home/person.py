@@ -3,7 +3,7 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -155,7 +155,7 @@ class PersonHome(ABC):
             (self.root, root),
             (self.certificate, answer.certificate),
             (self.membership_file, canonical_json(membership)),
-            (self.settings_file, _settings_text(settings, self.role).encode()),
+            (self.settings_file, settings_text(settings, self.role).encode()),
         ):
             write_whole(path, data)
         return membership
@@ -174,7 +174,20 @@ class PersonHome(ABC):
         )
 
 
-def _settings_text(settings: PersonSettings, role: Role) -> str:
+def settings_text(settings: PersonSettings, role: Role) -> str:
+    """As TOML; of a section what differs from its defaults."""
     values = settings.model_dump(mode="json", exclude_none=True)
-    lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
-    return "\n".join([f"# Settings of this {role}.", "", *lines, ""])
+    changed = settings.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    sections = {name: changed[name] for name, value in values.items() if isinstance(value, dict) and changed.get(name)}
+    lines = [f"# Settings of this {role}.", "", *_lines(values)]
+    for name, section in sections.items():
+        lines += ["", f"[{name}]", *_lines(section)]
+    return "\n".join([*lines, ""])
+
+
+def _lines(values: Mapping[str, object]) -> list[str]:
+    return [
+        f"{name} = {json.dumps(value, ensure_ascii=False)}"
+        for name, value in values.items()
+        if not isinstance(value, dict)
+    ]
