@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 PACKAGES := site_node coordinator shared compose tests
 CHECKED_LAWS := $(addprefix tests/laws/test_,pages_name_what_exists.py names_are_the_fields_own.py the_shape_of_the_code.py)
 
-.PHONY: help install federation check test pythons mutants lint code-lint bench soak images containers bundle proto format clean
+.PHONY: help install federation reading check test pythons mutants lint code-lint bench soak images containers bundle proto format clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -22,6 +22,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 federation: $(INSTALLED) ## Three hospitals and a coordinator on this machine (ARGS="--keep --data DIR --json FILE")
 	$(BIN)/python compose/local.py $(ARGS)
+
+reading: $(INSTALLED) ## Films of three hospitals, reviewed, and pages for three readers and an adjudicator; prints their links
+	$(BIN)/python compose/reading.py $(ARGS)
 
 code-lint: $(INSTALLED) ## Linters, types and import rules
 	$(BIN)/ruff check $(PACKAGES)

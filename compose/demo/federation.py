@@ -52,12 +52,14 @@ class Federation:
         """A command of the coordinator, its answer parsed."""
         return call_json(COORDINATOR, "--home", str(self.coordinator), *arguments)
 
-    def start_coordinator(self) -> None:
-        """Make the coordinator's home and start it."""
+    def start_coordinator(self, *options: str) -> None:
+        """Make the coordinator's home and start it, with these options of `serve`."""
         enrolment, main, fleet = free_ports(3)
         ports = ("--enrolment-port", str(enrolment), "--main-port", str(main), "--fleet-port", str(fleet))
         self.call("init", "--federation", "demo-federation", "--protocol", self.protocol, *ports)
-        self.services.start("coordinator", COORDINATOR, "--home", str(self.coordinator), "serve", ready="ready")
+        self.services.start(
+            "coordinator", COORDINATOR, "--home", str(self.coordinator), "serve", *options, ready="ready"
+        )
 
     def appoint_curator(self) -> str:
         """Make the curator's keys, enrol it, and give its signing key's fingerprint."""

@@ -13,7 +13,15 @@ from coordinator.curation.membership import CuratorHome, member_of
 from coordinator.curation.opening import OpenedStudy, list_opened
 from coordinator.curation.register.acts import Act, Actor, Role
 from coordinator.curation.register.register import Case, Change, Register
-from coordinator.curation.review.reviewing import Mark, confirm, instances_of, mark, marks_of, results_of
+from coordinator.curation.review.reviewing import (
+    Mark,
+    codes_to_allow,
+    confirm,
+    instances_of,
+    mark,
+    marks_of,
+    results_of,
+)
 from coordinator.curation.review.sending import keep_for_site, send_decisions
 from coordinator.curation.review.verdict import worst
 from shared.counts import counted
@@ -63,6 +71,7 @@ def list_cases(context: typer.Context, as_json: AsJson = False) -> None:
                 "marked": len(marks_of(reading, case)),
                 "verdict": worst(results_of(reading, case)),
                 "findings": sorted({each.code for each in results_of(reading, case)}),
+                "to_allow": sorted(codes_to_allow(results_of(reading, case))),
             }
             for case in reading.cases()
         ]

@@ -84,18 +84,23 @@ def confirm(change: Change, case: Case, study: OpenedStudy, by: Actor, allowed: 
     return change.act(case, Act.CONFIRM, by, result=f"contents {study.contents.digest}{despite}")
 
 
+def codes_to_allow(results: Iterable[CheckResult]) -> set[str]:
+    """The codes of the findings that a person must allow by name."""
+    return {result.code for result in results if result.verdict is Verdict.REVIEW}
+
+
 def instances_of(study: OpenedStudy) -> tuple[Uid, ...]:
     """The images of a study, but those that were withdrawn."""
     return tuple(Uid(path.stem) for path in study.instances)
 
 
 def _problem(
-    results: Iterable[CheckResult], marks: Mapping[Uid, Mark], study: OpenedStudy, allowed: Collection[str]
+    results: Sequence[CheckResult], marks: Mapping[Uid, Mark], study: OpenedStudy, allowed: Collection[str]
 ) -> str:
     """Why a study cannot be confirmed; empty where it can."""
     images = instances_of(study)
     seen = [marks[instance] for instance in images if instance in marks]
-    asked = {result.code for result in results if result.verdict is Verdict.REVIEW}
+    asked = codes_to_allow(results)
     if rejecting := sorted({result.code for result in results if result.verdict is Verdict.REJECT}):
         return f"its checks say {', '.join(rejecting)}"
     if len(seen) < len(images):
