@@ -1,6 +1,7 @@
 """A desk with accepted films of several sites and some readers, and what they may say."""
 
 import io
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,9 +12,11 @@ import numpy as np
 from hypothesis import strategies as st
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
+from typer.testing import CliRunner
 
 from compose.sample import films, objects
 from compose.sample.objects import Header
+from coordinator.cli import app
 from coordinator.curation.opening import list_opened
 from coordinator.curation.reading.desk import Desk
 from coordinator.curation.reading.readers import Reader, ReaderRole, add_reader
@@ -60,10 +63,18 @@ class Room(NamedTuple):
             return add_reader(change, name, role)
 
 
-def film_of(number: int, *, rows: int = 400) -> bytes:
-    """A synthetic film of that number, 12 bits deep, as a DICOM file."""
+def invite(home: Path, name: str, role: str) -> str:
+    """The link of a reader who is added by the command."""
+    arguments = ["--home", str(home), "curate", "reader", "add", name, "--role", role, "--json"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    return str(json.loads(result.output)["link"])
+
+
+def film_of(number: int, *, shape: tuple[int, int] = (400, 400)) -> bytes:
+    """A synthetic film of that number, 12 bits deep, of rows x columns, as a DICOM file."""
     rng = np.random.default_rng(number)
-    shades = films.frontal(rng, rows, positive=number % 2 == 0)
+    shades = films.frontal(rng, max(shape), positive=number % 2 == 0)[: shape[0], : shape[1]]
     header = replace(Header(), study_uid=objects.uid("film", number), series_uid=objects.uid("film", number, 1))
     image = objects.radiograph((shades * 4000).astype(np.uint16), header, view="PA")
     image.file_meta = FileMetaDataset()

@@ -15,7 +15,7 @@ from tests.factories.chromium import Watched, chromium
 from tests.factories.consoles import PASSPHRASE
 from tests.factories.ports import free_port
 from tests.factories.programs import process
-from tests.factories.reading import film_of, reading_room
+from tests.factories.reading import film_of, invite, reading_room
 
 NOTE = "<b onclick=alert(1)>left base</b>"
 KEYS = {"reader 0": "1tyaep", "reader 1": "3bna", "reader 2": "2ow"}
@@ -31,7 +31,7 @@ def curate(home: Path, *arguments: str) -> Any:
 
 @contextmanager
 def signed_in(browser: Browser, home: Path, name: str, role: str, *, scripts: bool = True) -> Iterator[Watched]:
-    link = curate(home, "reader", "add", name, "--role", role)["link"]
+    link = invite(home, name, role)
     watched = Watched(browser, link.partition("/invitation/")[0], scripts=scripts)
     watched.join(link, PASSPHRASE)
     yield watched

@@ -20,7 +20,7 @@ from tests.factories.consoles import SETTINGS, Browser, open_store
 from tests.factories.reading import SITES, Room, film_of, reading_room, reads
 
 FILMS = 2
-SMALL = tuple(film_of(number, rows=16) for number in range(FILMS))
+SMALL = tuple(film_of(number, shape=(16, 16)) for number in range(FILMS))
 acts = st.lists(st.tuples(st.sampled_from((1, 2)), st.integers(0, FILMS - 1), reads), max_size=5)
 
 
