@@ -10,6 +10,7 @@ from coordinator.commands.console import PACKAGES
 from coordinator.commands.curate_review import opened_register
 from coordinator.commands.output import AsJson
 from coordinator.curation.membership import CuratorHome
+from coordinator.curation.reading.agreement import agreement_of
 from coordinator.curation.reading.labels import all_labels, reads_of
 from coordinator.curation.reading.readers import ReaderRole, add_reader, all_readers, assign, remove_reader
 from coordinator.curation.register.acts import CaseState
@@ -17,6 +18,7 @@ from coordinator.curation.register.register import Case, Reading
 from coordinator.home.signals import stop_signals
 from shared.counts import counted
 from shared.extras import require_extra
+from shared.federation.cell_policy import CellPolicy
 from shared.protocol.loader import load_annotation
 from shared.terminal import make_app, print_json, print_line, print_table
 from shared.web.people import People
@@ -121,6 +123,31 @@ def labels(context: typer.Context) -> None:
     with opened_register(context) as (_, register, _opened), register.reading() as reading_:
         for label in all_labels(reading_, definition):
             print_json(label.model_dump(mode="json"))
+
+
+@reading.command()
+def agreement(
+    context: typer.Context,
+    policy: Annotated[
+        str, typer.Option(help="For small numbers of studies: cms-11, nhs-7-round-5, min-5, …")
+    ] = "cms-11",
+    seed: Annotated[int, typer.Option(help="Of the drawing of studies for the intervals.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """How well the readers agree, pooled and by site, with 95 % intervals over studies; small numbers are hidden."""
+    definition = load_annotation()
+    with opened_register(context) as (_, register, _opened), register.reading() as reading_:
+        figures = agreement_of(reading_, definition, CellPolicy.named(policy), seed)
+    if as_json:
+        print_json({group: each.model_dump(mode="json") for group, each in figures.items()})
+        return
+    for group, each in figures.items():
+        rows = [
+            (where, str(row.studies), row.fleiss.text, row.alpha.text) if row else (where, "hidden", "", "")
+            for where, row in {"all sites": each.pooled, **each.sites}.items()
+        ]
+        heads = ["", "Studies", "Fleiss' kappa", "Krippendorff's alpha"]
+        print_table(definition.group(group).title, heads, rows)
 
 
 @contextmanager

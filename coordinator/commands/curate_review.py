@@ -11,6 +11,7 @@ from coordinator.commands.output import AsJson
 from coordinator.curation.deciding import Decider, checked_reasons
 from coordinator.curation.membership import CuratorHome, member_of
 from coordinator.curation.opening import OpenedStudy, list_opened
+from coordinator.curation.purging import purged_submissions
 from coordinator.curation.register.acts import Act, Actor, Role
 from coordinator.curation.register.register import Case, Change, Register
 from coordinator.curation.review.reviewing import (
@@ -178,7 +179,7 @@ def opened_register(context: typer.Context) -> Iterator[tuple[CuratorHome, Regis
     home.settings()
     opened = {study.submission: study for study in list_opened(home.opened)}
     with closing(Register(home.register)) as register:
-        register.follow(opened.values())
+        register.follow(opened.values(), purged_submissions(home))
         yield home, register, opened
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from coordinator.curation.fetching import Fetcher, fetching
 from coordinator.curation.membership import CuratorHome
 from coordinator.curation.opening import OpenedStudy, list_opened
+from coordinator.curation.purging import purged_submissions
 from coordinator.curation.register.register import Register
 from coordinator.curation.review.checking import check_opened
 from coordinator.curation.review.sending import send_decisions
@@ -55,7 +56,7 @@ def run_pass(home: CuratorHome, submission_ids: Sequence[str] | None, *, after: 
         _note_open(fetcher, listed, open_before)
         with closing(Register(home.register)) as register:
             now_open = list_opened(home.opened)
-            register.follow(now_open)
+            register.follow(now_open, purged_submissions(home))
             check_opened(register, now_open, protocol.criteria)
             send_decisions(register, fetcher.decider)
     settled = takewhile(lambda submission: submission.id not in failures, listed)

@@ -7,6 +7,7 @@ import hashlib
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import grpc
 
@@ -84,10 +85,19 @@ def _remove_instances(study: OpenedStudy, instances: tuple[Uid, ...]) -> None:
     sync_folder(study.folder)
 
 
+def purged_submissions(home: CuratorHome) -> frozenset[Sha256]:
+    """The submissions that were withdrawn whole, of which nothing is kept here."""
+    purges = map(_statement, home.purges.glob("*.json"))
+    return frozenset(purge.submission for purge in purges if not purge.instances)
+
+
 def refuse_withdrawn(home: CuratorHome, contents: Contents) -> None:
     """Raise `SubmissionWithdrawn` where a study brings an instance that was withdrawn."""
     there = {instance.sop_instance_uid for instance in contents.instances}
     for kept in home.purges.glob("*.json"):
-        signed = Signed.model_validate_json(kept.read_bytes())
-        if there & set(signed.unsafe_parsed(Purge, what="a kept statement").instances):
+        if there & set(_statement(kept).instances):
             raise SubmissionWithdrawn(study=contents.study)
+
+
+def _statement(kept: Path) -> Purge:
+    return Signed.model_validate_json(kept.read_bytes()).unsafe_parsed(Purge, what="a kept statement")

@@ -49,7 +49,7 @@ class Room(NamedTuple):
 
     def enter(self) -> None:
         """Let what lies opened come as far as reading."""
-        self.register.follow(list_opened(self.opened))
+        self.register.follow(list_opened(self.opened), ())
         with self.register.changing() as change:
             for case in change.cases():
                 if case.state == "opened":

@@ -1,7 +1,7 @@
 """The register's file: studies, their states and the log, each act with its event in one transaction."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,13 +59,18 @@ class Register:
         with self.file.changing() as db:
             yield Change(db)
 
-    def follow(self, opened: Iterable[OpenedStudy]) -> None:
-        """Enter what was opened since, and note what is not open any more as withdrawn."""
+    def follow(self, opened: Iterable[OpenedStudy], purged: Collection[Sha256]) -> None:
+        """Enter what was opened since; what was purged, or is open in a later submission, is withdrawn.
+
+        A study whose folder is not here keeps its state: a disk may be away, or a home just restored.
+        """
         by_submission = {study.submission: study for study in opened}
+        open_studies = {(study.contents.site_id, study.contents.study) for study in by_submission.values()}
         with self.changing() as change:
             known = {case.submission: case for case in change.cases()}
             for submission, case in known.items():
-                if submission not in by_submission and case.state is not CaseState.WITHDRAWN:
+                ended = submission in purged or (case.site_id, case.study) in open_studies
+                if ended and submission not in by_submission and case.state is not CaseState.WITHDRAWN:
                     change.act(case, Act.WITHDRAW, PROGRAM)
             for submission, study in by_submission.items():
                 if (known_case := known.get(submission)) is None:

@@ -165,7 +165,10 @@ def test_a_study_that_is_withdrawn_or_quarantined_is_read_no_more(room: Room) ->
     rmtree(opened.folder)
     with pytest.raises(NotFound):
         room.desk.study(reader, mine)
-    room.register.follow(list_opened(room.opened))
+    room.register.follow(list_opened(room.opened), ())
+    assert state(room) == "accepted"  # its folder is away
+    room.register.follow(list_opened(room.opened), {opened.submission})
+    assert state(room) == "withdrawn"
     for attempt in (
         lambda: room.desk.submit(reader, mine, SEVERE, "again"),
         lambda: room.desk.keep_draft(reader, mine, Draft(note="x")),

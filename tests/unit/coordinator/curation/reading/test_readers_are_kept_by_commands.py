@@ -12,7 +12,7 @@ from coordinator.cli import app
 from coordinator.curation.membership import CuratorHome
 from coordinator.curation.reading.reads import FilmRead
 from shared.errors.inputs import InvalidArgument, NotFound
-from tests.factories.reading import Room, reading_room
+from tests.factories.reading import SITES, Room, reading_room
 
 Run = Callable[..., Any]
 
@@ -83,3 +83,22 @@ def test_what_is_undecided_is_named(run: Run, tmp_path: Path) -> None:
         assert (film["state"], film["undecided"]) == ("accepted", ["appearance"])
         assert run("reading", "labels") == ""
         assert "appearance" in run("reading", "list")
+
+
+def test_agreement_is_pooled_and_by_site(run: Run, tmp_path: Path) -> None:
+    """Perfect and mixed agreement are told apart, a figure that is undefined says so, and few studies are hidden."""
+    with reading_room(tmp_path, count=6) as room:
+        for number in range(3):
+            reader = room.desk.reader(f"reader {number}")
+            for name in room.desk.left(reader):
+                site = room.desk.study(reader, name).films[0].parts[-3]
+                term = "atypical" if site == SITES[0] else "typical"
+                room.desk.submit(reader, name, FilmRead(appearance=term, grade="mild"))
+        shown = json.loads(run("reading", "agreement", "--policy", "min-3", "--json"))
+        assert (shown["appearance"]["pooled"]["studies"], shown["appearance"]["pooled"]["fleiss"]["value"]) == (6, 1.0)
+        assert shown["grade"]["pooled"]["alpha"]["value"] is None
+        assert shown["appearance"]["sites"] == dict.fromkeys(sorted(SITES))
+        assert "undefined" in run("reading", "agreement", "--policy", "min-2")
+        assert "hidden" in run("reading", "agreement")
+        with pytest.raises(InvalidArgument):
+            run("reading", "agreement", "--policy", "none")

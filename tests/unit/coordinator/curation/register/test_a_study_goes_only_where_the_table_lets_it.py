@@ -21,7 +21,7 @@ actors = st.builds(Actor, role=st.sampled_from(Role), name=st.sampled_from(("ann
 @pytest.fixture
 def register(tmp_path: Path) -> Iterator[Register]:
     register = Register(tmp_path / "register.sqlite")
-    register.follow([write_opened(tmp_path / "opened", 1)])
+    register.follow([write_opened(tmp_path / "opened", 1)], ())
     yield register
     register.close()
 
@@ -31,7 +31,7 @@ def test_any_acts_leave_a_way_through_the_table(acts: list[tuple[Act, Actor]]) -
     """Whatever is tried, what is done fits the table from state to state, and the log names each act and no other."""
     with TemporaryDirectory() as folder:
         register = Register(Path(folder) / "register.sqlite")
-        register.follow([write_opened(Path(folder), 1)])
+        register.follow([write_opened(Path(folder), 1)], ())
         done = [("open", "program/curate")]
         confirmers, readers = set[str](), set[str]()
         for act, by in acts:
@@ -99,17 +99,30 @@ def test_the_log_only_grows(register: Register, statement: str) -> None:
 
 
 def test_the_register_follows_what_is_open(tmp_path: Path, register: Register) -> None:
-    """What is opened is entered once; what is open no more is withdrawn, and opened where it comes again."""
+    """What is opened is entered once; what was purged is withdrawn, and opened where it comes again.
+
+    What is only away, as before a restored home has its studies again, keeps its state.
+    """
     first, second = write_opened(tmp_path / "more", 1), write_opened(tmp_path / "more", 2, site="654321")
-    for opened, states in [
-        ([first, second], ["opened", "opened"]),
-        ([second], ["withdrawn", "opened"]),
-        ([second], ["withdrawn", "opened"]),
-        ([first, second], ["opened", "opened"]),
+    for opened, purged, states in [
+        ([first, second], [], ["opened", "opened"]),
+        ([second], [], ["opened", "opened"]),
+        ([second], [first.submission], ["withdrawn", "opened"]),
+        ([second], [first.submission], ["withdrawn", "opened"]),
+        ([first, second], [first.submission], ["opened", "opened"]),
     ]:
-        register.follow(opened)
+        register.follow(opened, purged)
         with register.reading() as reading:
             assert [case.state for case in reading.cases()] == states
             assert [case.study for case in reading.cases()] == [first.contents.study, second.contents.study]
     with register.reading() as reading:
         assert [event.action for event in reading.events()] == ["open", "open", "withdraw", "open"]
+
+
+def test_what_a_later_submission_replaced_is_withdrawn(tmp_path: Path, register: Register) -> None:
+    """Of two submissions of a study the later is opened, and the earlier withdrawn."""
+    later = write_opened(tmp_path / "later", 1, files={"2.25.10001.1.1": b"another film"})
+    register.follow([later], ())
+    with register.reading() as reading:
+        assert [case.state for case in reading.cases()] == ["withdrawn", "opened"]
+        assert reading.cases()[1].submission == later.submission

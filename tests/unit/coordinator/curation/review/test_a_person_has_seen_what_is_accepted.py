@@ -52,7 +52,7 @@ class Review(NamedTuple):
 def review(tmp_path: Path) -> Iterator[Review]:
     study = write_opened(tmp_path, 1)
     register = Register(tmp_path / "register.sqlite")
-    register.follow([study])
+    register.follow([study], ())
     yield Review(register, study)
     register.close()
 
@@ -71,7 +71,7 @@ def test_nothing_else_accepts(findings: list[CheckResult], marks: list[Mark | No
     with TemporaryDirectory() as folder:
         study = write_opened(Path(folder), 1)
         register = Register(Path(folder) / "register.sqlite")
-        register.follow([study])
+        register.follow([study], ())
         review = Review(register, study)
         review.checked(*findings)
         with register.reading() as reading:

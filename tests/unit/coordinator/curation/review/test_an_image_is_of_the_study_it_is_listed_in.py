@@ -82,7 +82,7 @@ def test_a_header_that_cannot_be_read_is_a_finding(tmp_path: Path, data: bytes) 
     (result,) = check_identity(opened)
     assert (result.code, result.instances) == ("not-dicom", (f"{STUDY}.1.2",))
     register = Register(tmp_path / "register.sqlite")
-    register.follow([opened])
+    register.follow([opened], ())
     assert [check_opened(register, [opened], load_criteria()) for _ in range(2)] == [1, 0]
     with register.reading() as reading:
         (case,) = reading.cases()
