@@ -110,7 +110,7 @@ def _enter(
         name = None if again else settled.get(number) or failed.get(request)
         if name is not None:
             rows[name] = row
-        elif not again and number and acquisition.has_arrived(ledger, number):
+        elif not again and acquisition.has_arrived(ledger, number):
             repeated.append(RowProblem(row=row, code=ASKED_BEFORE))
         else:
             new.append((request, row))

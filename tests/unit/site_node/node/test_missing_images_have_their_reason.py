@@ -15,7 +15,7 @@ from shared.errors.settings import InvalidSetting
 from shared.errors.transport import PacsFailed
 from site_node.home.folder import init_home
 from site_node.home.ledger import Ledger, State
-from site_node.home.retrieve_requests import Part
+from site_node.home.retrieve_requests import Part, RequestEntry
 from site_node.network.arrivals import Arrivals
 from site_node.network.interface import QueryRetrieve
 from site_node.network.query import Fetch, Outcome, Query, SeriesMatch, StudyMatch
@@ -322,10 +322,52 @@ def test_sections_that_name_no_pacs_or_two_stop_the_start(
     assert refused.value.fields["file"] == str(acquisition.home.settings_file)
 
 
-def test_a_study_that_was_empty_is_asked_for_again(acquisition: Acquisition, ledger: Ledger, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("count", "is_whole"), [((0, 0), False), ((1, 1), True), ((4, 4), True), ((4, 3), False)])
+def test_only_a_whole_study_is_not_asked_for_again(
+    acquisition: Acquisition, ledger: Ledger, tmp_path: Path, count: tuple[int, int], is_whole: bool
+) -> None:
     """A PACS may know a study before its images: none of none is not whole."""
     pacs = HalfPacs(tmp_path, halved=frozenset())
     (match,) = pacs.studies(Query(accession="A1"))
-    empty = Part(key=acquisition.arrivals.key(match.study_uid), announced=0)
-    (part,) = retrieval(acquisition, ledger, pacs)._query_counts([match], [empty])
-    assert (part.announced, part.arrived) == (4, 0)
+    before = Part(key=acquisition.arrivals.key(match.study_uid), announced=count[0], arrived=count[1])
+    (part,) = retrieval(acquisition, ledger, pacs)._query_counts([match], [before])
+    assert part == (
+        before if is_whole else before.model_copy(update={"announced": 4, "arrived": 0, "reason": "not-arrived"})
+    )
+
+
+class EmptyPacs(HalfPacs):
+    """Knows every study, and no image of it."""
+
+    def announced(self, study: StudyMatch) -> int:
+        del study
+        return 0
+
+
+def test_a_study_without_images_has_its_reason(acquisition: Acquisition, ledger: Ledger, tmp_path: Path) -> None:
+    """Nothing was announced, so nothing failed; the request ends."""
+    work(retrieval(acquisition, ledger, EmptyPacs(tmp_path)), threading.Event(), patience=0)
+    counts = ledger.requests.counts()
+    assert (counts.states, counts.reasons) == ({"refused": 2}, {"nothing-in-study": 2})
+    assert (counts.announced, counts.arrived, counts.failed) == (0, 0, 0)
+
+
+def test_work_without_an_end_goes_on_until_it_is_stopped(
+    acquisition: Acquisition, ledger: Ledger, tmp_path: Path
+) -> None:
+    """A service has no patience to lose: what is entered later is worked on, too."""
+    stop = threading.Event()
+    ended = list[str]()
+    for entry in ledger.requests.all():
+        ledger.requests.retry_later(entry.id, attempts=0, seconds=0.5, reason="", parts=[])
+
+    def attempted(entry: RequestEntry) -> None:
+        ended.append(entry.id)
+        if len(ended) == len(STUDIES):
+            stop.set()
+
+    alarm = threading.Timer(30, stop.set)
+    alarm.start()
+    pacs = HalfPacs(tmp_path, halved=frozenset())
+    assert work(retrieval(acquisition, ledger, pacs), stop, attempted=attempted) == len(ended) == len(STUDIES)
+    alarm.cancel()

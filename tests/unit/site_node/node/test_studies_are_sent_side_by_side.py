@@ -6,14 +6,18 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import DEFAULT, Mock
 
 import pytest
 
+from shared.errors.agreements import AgreementSuperseded
+from shared.errors.base import RicordError
+from shared.errors.protocol import EditionOver
 from shared.errors.studies import ManifestInvalid
 from shared.errors.transport import CoordinatorUnreachable
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
-from site_node.node.pipeline import Pipeline
+from site_node.node.pipeline import Pipeline, Progress
 from site_node.node.sending import Sending
 from site_node.study import Sealed, Submitted
 from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study
@@ -84,7 +88,9 @@ def test_an_absent_coordinator_is_asked_by_those_under_way_only(home: SiteHome, 
     assert isinstance(progress.blocked, CoordinatorUnreachable)
     assert 1 <= len(attempts) <= 3
     assert set(states(ledger).values()) == {State.SEALED}
-    assert Pipeline(home, ledger, stages, at_once=3).run().blocked is None
+    again = Pipeline(home, ledger, replace(stages, submit=absent), at_once=3).run()
+    assert (again.moved, type(again.blocked)) == (0, CoordinatorUnreachable)
+    assert Pipeline(home, ledger, stages, at_once=3).run() == Progress(moved=len(NAMES), blocked=None)
     assert set(states(ledger).values()) == {State.SUBMITTED}
 
 
@@ -145,3 +151,27 @@ def test_who_waits_for_the_rest_does_no_work() -> None:
         ((key, _),) = sending.rest()
         assert time.thread_time() - began < 0.1
     assert key == key_of("good-1")
+
+
+@pytest.mark.parametrize("is_newer", [False, True])
+@pytest.mark.parametrize("error", [AgreementSuperseded(), EditionOver(edition="2020.1", until="2021-01-01")])
+def test_what_cannot_be_sealed_anew_stays_sealed(tmp_path: Path, is_newer: bool, error: RicordError) -> None:
+    """Where the agreement no longer covers sealing here, and where nothing is newer than what was sealed."""
+    home = make_home(tmp_path / "home")
+    with closing(Ledger(home.ledger)) as ledger:
+        enter(home, ledger, make_study(home, NAMES[0]))
+        stages = make_stages(home, tmp_path / "submitted")
+        Pipeline(home, ledger, stages).run(State.SEALED)
+        ends = [error, DEFAULT] if is_newer else [error] * 2
+        refused = replace(
+            stages,
+            submit=Mock(side_effect=ends, wraps=stages.submit),
+            is_superseded=lambda _: is_newer and isinstance(error, AgreementSuperseded),
+            is_of_another_edition=lambda _: is_newer and isinstance(error, EditionOver),
+        )
+        without = replace(refused, seal=None, submit=Mock(side_effect=error))
+        assert Pipeline(home, ledger, without).run() == Progress(moved=0, blocked=error)
+        assert ledger.study(key_of(NAMES[0])).state is State.SEALED
+        progress = Pipeline(home, ledger, refused).run()
+        assert progress == Progress(moved=int(is_newer), blocked=None if is_newer else error)
+        assert ledger.study(key_of(NAMES[0])).state is (State.SUBMITTED if is_newer else State.SEALED)

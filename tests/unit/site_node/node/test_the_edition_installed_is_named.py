@@ -44,7 +44,9 @@ def test_whether_it_is_covered_and_in_use_is_said(node: Node, is_used: bool) -> 
     without = standing_of_edition(member(node, "a" * 64, is_covered=False))
     assert "in use" not in without
     assert "not cover" in without
-    assert all(node.edition.edition in text for text in (standing_of_edition(node), without))
+    edition = node.edition
+    named = f"Edition {edition.edition} of {edition.protocol} is installed ({edition.digest[:16]}…). "
+    assert all(text.startswith(named) for text in (standing_of_edition(node), without))
 
 
 def test_it_is_compared_with_the_one_agreed_to_else_with_the_last(node: Node) -> None:

@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from shared.crypto import pki
+from shared.errors.transport import CoordinatorUnreachable
 from shared.proto.ricord.v1.presence_pb2 import Presence
 from shared.protocol.loader import load_protocol
 from site_node.explain.protocol import what_leaves
@@ -172,3 +173,21 @@ def test_a_node_that_runs_reports(federation: Federation) -> None:
         presence = reading.presence(site_id)
     assert presence is not None
     assert presence.received == 0
+
+
+def test_a_node_reports_so_often_and_no_more(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits between two reports, whether the coordinator answers or not, and ends at once."""
+    reports, stop = list[float](), threading.Event()
+
+    def report(*_: object) -> None:
+        reports.append(time.monotonic())
+        if len(reports) == 2:
+            raise CoordinatorUnreachable(address="nowhere:1")
+        if len(reports) == 3:
+            stop.set()
+
+    monkeypatch.setattr(heartbeat, "report", report)
+    monkeypatch.setattr(heartbeat, "_EVERY_SECONDS", 0.2)
+    heartbeat._report_on(node, stop, lambda: None)
+    assert len(reports) == 3
+    assert reports[2] - reports[0] >= 0.4

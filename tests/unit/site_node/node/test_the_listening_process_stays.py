@@ -1,14 +1,17 @@
 """The process that listens is started again where it died, and only there; it never outlives its parent's block."""
 
 import multiprocessing
+import os
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from structlog.testing import capture_logs
 
 from shared.errors.settings import PortInUse
-from site_node.node import scp_process
+from site_node.node import scp_process, worker_processes
 from site_node.node.scp_process import serving_in_process
 from site_node.settings.dimse import ScpSettings
 from tests.factories.pipeline import make_home
@@ -37,3 +40,20 @@ def test_one_that_dies_is_started_again(tmp_path: Path, monkeypatch: pytest.Monk
         assert again != first.pid
     assert [entry["event"] for entry in logged] == ["scp.ended"]
     assert processes() == []
+
+
+def test_a_worker_ends_with_its_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle of a study, and not before; a process that nobody owns goes on."""
+    ours, theirs = multiprocessing.Pipe()
+    codes = list[int]()
+    monkeypatch.setattr(os, "_exit", codes.append)
+    monkeypatch.setattr(multiprocessing, "parent_process", lambda: None)
+    worker_processes._end_with_owner()
+    monkeypatch.setattr(multiprocessing, "parent_process", lambda: SimpleNamespace(sentinel=ours))
+    watching = threading.Thread(target=worker_processes._end_with_owner)
+    watching.start()
+    watching.join(0.2)
+    assert (watching.is_alive(), codes) == (True, [])
+    theirs.close()
+    watching.join(30)
+    assert (watching.is_alive(), codes) == (False, [1])

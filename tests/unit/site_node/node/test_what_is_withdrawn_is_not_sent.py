@@ -89,3 +89,20 @@ def test_the_rest_is_sealed(tmp_path: Path) -> None:
     assert {each.sop_instance_uid for each in sent.study.instances} == set(sent.digests) == rest
     assert Records(home).find(key_of("good-1"), Sealed) is not None
     ledger.close()
+
+
+def test_a_study_of_which_every_image_is_withdrawn_is_not_sealed(tmp_path: Path) -> None:
+    """Its images were withdrawn one by one: it ends as if it had been itself."""
+    home = make_home(tmp_path / "home")
+    ledger, stages = Ledger(home.ledger), make_stages(home, tmp_path / "submitted")
+    enter(home, ledger, make_study(home, "good-1"))
+    Pipeline(home, ledger, stages).run(State.VALIDATED)
+    study = Records(home).read(key_of("good-1"), Validated).study
+    images = [each.sop_instance_uid for each in study.instances]
+    ledger.withdrawals.enter(Level.INSTANCE, images, 1, study=study.study_instance_uid)
+    seal = Mock(side_effect=stages.seal)
+    Pipeline(home, ledger, replace(stages, seal=seal)).run(State.SEALED)
+    entry = ledger.study(key_of("good-1"))
+    assert (entry.state, entry.lead, seal.called) == (State.EXCLUDED, "withdrawn", False)
+    assert not list(home.library.iterdir())
+    ledger.close()
