@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from coordinator.commands.curate_backup import backup, restore
 from coordinator.commands.curate_reading import reader, reading
 from coordinator.commands.curate_review import deciding, review
 from coordinator.commands.home_folder import folder_of
@@ -33,6 +34,8 @@ curate = make_app("The curator: opens sealed studies with a key that never leave
 curate.add_typer(review, name="review")
 curate.add_typer(reader, name="reader")
 curate.add_typer(reading, name="reading")
+curate.command()(backup)
+curate.command()(restore)
 
 
 @curate.command()

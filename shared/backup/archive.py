@@ -30,7 +30,7 @@ from shared.errors.trust import ClockWrong
 from shared.frozen import Frozen
 from shared.manifest import canonical_json
 
-Program = Literal["ricord-site", "ricord-coordinator"]
+Program = Literal["ricord-site", "ricord-coordinator", "ricord-curator"]
 
 _FACTS, _SUMS = "backup.json", "SHA256SUMS"
 _LARGEST_FACTS = 1 << 16  # bytes
