@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ from coordinator.curation.opening import OpenedStudy, list_opened
 from coordinator.curation.purging import purged_submissions
 from coordinator.curation.register.acts import Act, Actor, Role
 from coordinator.curation.register.register import Case, Change, Register
+from coordinator.curation.review.checking import write_sheets
 from coordinator.curation.review.reviewing import (
     Mark,
     codes_to_allow,
@@ -87,6 +89,25 @@ def list_cases(context: typer.Context, as_json: AsJson = False) -> None:
         for study in studies
     ]
     print_table("Studies that were opened", ["Submission", "SITEID", "State", "Marked", "Findings"], rows)
+
+
+@review.command()
+def sheets(
+    context: typer.Context,
+    submission: Id,
+    out: Annotated[Path, typer.Option(help="The folder into which they are written.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write a study's contact sheets as PNG; over all of them each image is shown. They are pixels: keep them here."""
+    with opened_register(context) as (_, register, opened), register.reading() as reading:
+        case = reading.named(submission)
+        study = _opened(opened, case)
+    written = write_sheets(study, case.number, out)
+    if as_json:
+        print_json({"case": case.number, "sheets": written})
+        return
+    for name, instances in written.items():
+        print_line(f"{out / name}: {counted(len(instances), 'image')}")
 
 
 @review.command(name="mark")

@@ -80,6 +80,8 @@ def _remove_instances(study: OpenedStudy, instances: tuple[Uid, ...]) -> None:
     withdrawn = tuple(sorted({*study.arrival.withdrawn, *instances}))
     arrival = study.arrival.model_copy(update={"withdrawn": withdrawn})
     write_whole(study.folder / ARRIVAL_NAME, canonical_json(arrival))
+    for made_of_images in [path for path in study.folder.iterdir() if path.is_dir()]:
+        shutil.rmtree(made_of_images)
     for uid in instances:
         (study.folder / f"{uid}.dcm").unlink(missing_ok=True)
     sync_folder(study.folder)

@@ -82,7 +82,8 @@ def read_image(uid: Uid, path: Path) -> Image:
 
 def to_grey(stored: Stored) -> Stored:
     """Values of one number a pixel: colours lie side by side, so that nothing of one hides behind another."""
-    return stored if stored.ndim == 2 else np.concatenate(list(np.moveaxis(stored, -1, 0)), axis=1)
+    grey = stored if stored.ndim == 2 else np.concatenate(list(np.moveaxis(stored, -1, 0)), axis=1)
+    return grey.astype(np.uint8) if grey.dtype.kind == "b" else grey
 
 
 def series_of(images: tuple[Image, ...]) -> Iterator[tuple[Image, ...]]:

@@ -1,6 +1,7 @@
 """What RICORD's own releases held is held back by a check, and a study of the protocol by none."""
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ Checking = Callable[[OpenedStudy], list[CheckResult]]
 
 @pytest.fixture(scope="module")
 def check() -> Iterator[Checking]:
-    with study_checks(load_criteria()) as checks:
+    with study_checks(load_criteria(), (), Counter()) as checks:
         yield lambda study: [result for each in checks for result in each(study)]
 
 
