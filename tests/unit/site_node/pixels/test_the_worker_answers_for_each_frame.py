@@ -46,7 +46,8 @@ def answer(*frames: tuple[int, bool], said: bool = False, picture: bool = True, 
         }
         for place, (number, wanted) in enumerate(frames)
     ]  # fmt: skip
-    return worker._answer(finder or Finder(), {"frames": asked})
+    search: Any = finder or Finder()
+    return worker._answer(search, {"frames": asked})
 
 
 def test_frames_that_are_not_wanted_or_not_readable_have_no_boxes(drawn: list[str]) -> None:
