@@ -212,7 +212,7 @@ class Pipeline:
     def _advanced(self, until: State, workers: Workers | None) -> Iterator[tuple[StudyKey, Advance]]:
         """Every study that is to move: those that workers advance after the others, as they are ready."""
         entries = self._ledger.studies(*STATE_ORDER[: STATE_ORDER.index(until)])
-        for_workers = [entry.key for entry in entries if workers is not None and entry.state in BY_WORKERS]
+        for_workers = [entry.key for entry in entries if entry.state in BY_WORKERS]
         yield from ((entry.key, Advance()) for entry in entries if workers is None or entry.state not in BY_WORKERS)
         if workers is not None and for_workers:
             for key, result in workers(for_workers, _earlier(until, State.SEALED)):

@@ -1,7 +1,7 @@
 """A list of requests: who works on it, how far it is, and what its report says, whatever else arrives meanwhile."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +14,7 @@ from shared.errors.settings import HomeBusy, InvalidSetting
 from shared.ids import StudyKey
 from site_node.home.folder import SiteHome, init_home
 from site_node.home.ledger import Ledger
-from site_node.home.retrieve_requests import Pace, Part
+from site_node.home.retrieve_requests import Pace, Part, RequestEntry
 from site_node.node import fetch
 from site_node.node.acquisition import Acquisition
 from site_node.node.fetch import FetchProgress
@@ -112,6 +112,32 @@ def test_what_was_pushed_meanwhile_is_received_at_the_end(home: SiteHome, worked
     report, _ = fetch.fetch(home, LIST)
     assert worked
     assert (report.studies, report.instances) == (1, 1)
+
+
+def test_what_is_whole_is_received_after_each_attempt(home: SiteHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The studies of that attempt only, which need not be quiet; an attempt that announced none receives none."""
+    received = list[tuple[float | None, object]]()
+    intake = Intake(studies=1, instances=4, duplicates=0, late=0, files={})
+
+    def receive(_: Acquisition, __: Ledger, *, quiet_seconds: float | None = None, of: object = None) -> list[Intake]:
+        received.append((quiet_seconds, of))
+        return [intake]
+
+    def work(
+        _: Acquisition, ledger: Ledger, *__: object, attempted: Callable[[RequestEntry], None], **___: object
+    ) -> int:
+        first, second = (entry.id for entry in ledger.requests.all())
+        ledger.requests.reconcile(first, [Part(key=key_of(1), announced=1, arrived=1)])
+        ledger.requests.refuse(second, "unknown-accession")
+        for entry in ledger.requests.all():
+            attempted(entry)
+        return 2
+
+    monkeypatch.setattr(Acquisition, "receive_arrivals", receive)
+    monkeypatch.setattr(Acquisition, "work", work)
+    report, _ = fetch.fetch(home, LIST)
+    assert received == [(0, {key_of(1)}), (0, None)]
+    assert (report.studies, report.instances) == (2, 8)
 
 
 def test_progress_counts_what_is_arriving(home: SiteHome, ledger: Ledger) -> None:

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from pathlib import Path
@@ -57,3 +58,20 @@ def test_a_worker_ends_with_its_owner(monkeypatch: pytest.MonkeyPatch) -> None:
     theirs.close()
     watching.join(30)
     assert (watching.is_alive(), codes) == (False, [1])
+
+
+def test_a_worker_answers_each_task_until_its_owner_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In order, and nothing more; its end is no error."""
+    monkeypatch.setattr(worker_processes, "be_quiet", lambda: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    ours, theirs = multiprocessing.Pipe()
+    working = threading.Thread(target=worker_processes._serve, args=(theirs, "site_node.node.crew"))
+    working.start()
+    for work, task, result in ((abs, -3, 3), (len, "ab", 2)):
+        ours.send((work, task))
+        assert ours.poll(30)
+        assert ours.recv() == result
+    assert not ours.poll(0.1)
+    ours.close()
+    working.join(30)
+    assert not working.is_alive()
