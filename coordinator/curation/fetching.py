@@ -21,7 +21,7 @@ from coordinator.curation.purging import Purger, refuse_withdrawn
 from coordinator.curation.second_look import look_again
 from coordinator.home.person import PersonMembership
 from coordinator.submission.streams import IdleWatch, watching
-from shared.agreement import AgreementTerms, Consent, Execution
+from shared.agreement import AgreementTerms, Consent, Execution, Scope
 from shared.crypto.contents import Contents
 from shared.crypto.sealing import AgeIdentity
 from shared.crypto.signing import VerifyKey, verify_manifest
@@ -52,6 +52,7 @@ class Fetched(NamedTuple):
     identity: AgeIdentity
     row: pb.Submission
     edition: ProtocolEdition  # under which it was made
+    scope: Scope  # of its agreement
 
 
 class Fetcher:
@@ -105,6 +106,7 @@ class Fetcher:
                 protocol_digest=fetched.edition.digest,
                 out=self._home.opened,
                 number=fetched.row.number,
+                scope=fetched.scope,
                 look=partial(self._look, edition=fetched.edition.edition),
             )
         except (TransportError, StorageError):
@@ -151,7 +153,7 @@ class Fetcher:
         finally:
             call.cancel()
         edition = edition_of(terms, manifest.protocol_digest, first.header.edition, installed=self._protocol.named)
-        return Fetched(signed, site_key, identity, first.header.submission, edition)
+        return Fetched(signed, site_key, identity, first.header.submission, edition, terms.scope)
 
     def _parties(self, header: pb.FetchHeader, signed: SignedManifest) -> tuple[VerifyKey, AgeIdentity, AgreementTerms]:
         """The site's key, which must have signed an agreement that is countersigned; the identity in it; its terms."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from shared.agreement import Scope
 from shared.crypto.archive import ArchiveReader
 from shared.crypto.contents import CLINICAL_NAME, CONTENTS_NAME, Contents, Member
 from shared.crypto.sealing import AgeIdentity, open_chunks
@@ -38,6 +39,7 @@ class Arrival(Frozen):
     number: int = 0  # by the coordinator's count, which rises with each arrival; 0: it was not noted
     superseded: tuple[Sha256, ...] = ()  # ids, the earliest first
     withdrawn: tuple[Uid, ...] = ()  # instances of the contents that are deleted since
+    scope: Scope | None = None  # what the agreement under which it came covers
 
 
 class OpenedStudy(Frozen):
@@ -77,12 +79,13 @@ def open_sealed(
     protocol_digest: Sha256,
     out: Path,
     number: int = 0,
+    scope: Scope | None = None,
     largest: int = LARGEST_STUDY,
     look: Callable[[Path, Contents], None] = lambda _folder, _contents: None,
 ) -> OpenedStudy:
     """Open `ciphertext` into `out/<SITEID>/<study UID>`; an opening of the same submission, or an earlier, is replaced.
 
-    `number` says when it arrived, in the order of all submissions.
+    `number` says when it arrived, in the order of all submissions, and `scope` what its agreement covers.
 
     `look` is called with the unpacked study before it lies there, and raises where it may not.
 
@@ -97,7 +100,7 @@ def open_sealed(
     if manifest.recipient != identity.recipient:
         raise SealedFileInvalid(problem="it is sealed to another key")
     target = out / manifest.site_id / manifest.study
-    arrival = _arrival(target, manifest.submission, number)
+    arrival = _arrival(target, manifest.submission, number).model_copy(update={"scope": scope})
     with _opened(ciphertext) as file:
         _check_ciphertext(file, manifest)
         with _new_folder(target) as folder:

@@ -29,12 +29,15 @@ def study_checks(
     from coordinator.curation.review.consistency import check_consistency
     from coordinator.curation.review.identity import check_identity
     from coordinator.curation.review.overview import PixelReview
+    from coordinator.curation.review.scope import check_scope
     from coordinator.curation.review.screening import check_screening
     from site_node.pixels.client import PixelChecker
 
+    opened = tuple(opened)
     with PixelChecker() as checker:
         yield (
             check_identity,
+            partial(check_scope, opened=opened),
             partial(check_screening, criteria=criteria),
             check_dates,
             check_consistency,

@@ -12,6 +12,7 @@ import coordinator.cli
 import site_node.cli
 from coordinator.curation.deciding import Decider
 from coordinator.curation.membership import CuratorHome
+from coordinator.curation.opening import list_opened
 from coordinator.curation.passes import run_pass
 from coordinator.home.init import open_home_store
 from shared.errors.inputs import InvalidArgument, NotFound
@@ -76,6 +77,7 @@ def test_a_study_goes_from_received_to_decided(
     assert seen(home) == dict.fromkeys((first, second, third), ("received", ""))
     curate(curator, "open", first, second)
     assert seen(home) == {first: ("quarantined", ""), second: ("quarantined", ""), third: ("received", "")}
+    assert all(study.arrival.scope and study.arrival.scope.modalities for study in list_opened(curator.opened))
     curate(curator, "review", "mark", first[:20], "good", *BY)
     curate(curator, "review", "confirm", first[:20], *BY)
     curate(curator, "review", "reject", second, *BY, "--reason", "wrong laterality", "--reason", "see mail")
