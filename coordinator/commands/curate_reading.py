@@ -10,7 +10,6 @@ from coordinator.commands.console import PACKAGES
 from coordinator.commands.curate_review import opened_register
 from coordinator.commands.output import AsJson
 from coordinator.curation.membership import CuratorHome
-from coordinator.curation.reading.agreement import agreement_of
 from coordinator.curation.reading.labels import all_labels, reads_of
 from coordinator.curation.reading.readers import ReaderRole, add_reader, all_readers, assign, remove_reader
 from coordinator.curation.register.acts import CaseState
@@ -135,6 +134,8 @@ def agreement(
     as_json: AsJson = False,
 ) -> None:
     """How well the readers agree, pooled and by site, with 95 % intervals over studies; small numbers are hidden."""
+    from coordinator.curation.reading.agreement import agreement_of
+
     definition = load_annotation()
     with opened_register(context) as (_, register, _opened), register.reading() as reading_:
         figures = agreement_of(reading_, definition, CellPolicy.named(policy), seed)
