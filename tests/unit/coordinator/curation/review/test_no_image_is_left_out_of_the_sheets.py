@@ -1,5 +1,6 @@
 """Over its contact sheets each image of a study is shown, and no value hides; the sheets hold no header's text."""
 
+import errno
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,11 +16,13 @@ from pydicom.dataset import Dataset
 from typer.testing import CliRunner
 
 import coordinator.cli
-from coordinator.curation.opening import Arrival, OpenedStudy
+from coordinator.curation.opening import Arrival, OpenedStudy, read_opened
+from coordinator.curation.purging import _remove_instances
 from coordinator.curation.review import images
 from coordinator.curation.review.contact_sheet import EVERY, ROWS, SLICE, Row, Slices, film_row, sheets_of
 from coordinator.curation.review.images import Image, images_of
 from coordinator.curation.review.overview import FOLDER, overview_of
+from shared.errors.storage import DiskFull
 from shared.ids import Uid
 from site_node.pixels.contrast import Stored
 from site_node.pixels.frame import Frame
@@ -179,3 +182,40 @@ def test_the_command_writes_them(tmp_path: Path) -> None:
     assert sorted(said["sheets"]["case-1-sheet-0001.png"]) == sorted(path.stem for path in study.instances)
     (picture,) = (tmp_path / "out").iterdir()
     assert picture.read_bytes() == overview_of(study, 1).sheets[0].read_bytes()
+
+
+def test_a_purged_image_leaves_no_picture(tmp_path: Path) -> None:
+    """When an image is purged the sheets that show it are, before its file is."""
+    study = open_datasets(tmp_path, make_ct(slices=5))
+    sheets = overview_of(study, 7).sheets
+    purged = Uid(study.instances[0].stem)
+    _remove_instances(study, (purged,))
+    assert not any(path.is_dir() for path in study.folder.iterdir())
+    rest = read_opened(study.folder)
+    assert sheets[0].exists() is False
+    assert sorted(shown(rest)) == sorted(path.stem for path in rest.instances)
+    assert len(rest.instances) == 4
+
+
+def test_a_full_disk_leaves_no_half_of_an_overview(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said, nothing lies there, and once there is room all of it is made."""
+    study = open_datasets(tmp_path, make_ct(slices=5))
+
+    def full(self: object, *_arguments: object, **_options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Picture.Image, "save", full)
+        with pytest.raises(DiskFull):
+            overview_of(study, 7)
+    assert not any(path.is_dir() for path in study.folder.iterdir())
+    assert len(shown(study)) == 5
+
+
+def test_an_overview_of_another_release_is_made_anew(tmp_path: Path) -> None:
+    """What does not parse, is of another case or of other images is not believed."""
+    study = open_datasets(tmp_path, make_ct(slices=4))
+    made = overview_of(study, 7)
+    (made.folder / "overview.json").write_text('{"format": "of tomorrow"}')
+    assert overview_of(study, 7) == made
+    assert overview_of(study, 8).overview.case_number == 8
