@@ -11,7 +11,6 @@ from coordinator.federation import ending
 from coordinator.federation.ending import final_test, refusals_of
 from coordinator.federation.grid import Answer
 from coordinator.federation.results import (
-    Interval,
     KeptModel,
     ModelTest,
     PooledFigures,
@@ -21,9 +20,9 @@ from coordinator.federation.results import (
     TrainingResult,
     best_round,
     evaluation_of,
-    worst_site,
 )
-from shared.errors.federation import PlanInvalid
+from coordinator.federation.training import run_training
+from shared.errors.federation import PlanInvalid, TooFewSites
 from shared.federation.plan import ALONE, BEST, LAST, EvaluationRequest
 from shared.federation.task import TrainingTask
 from shared.ids import RunId, Sha256, SiteId
@@ -143,28 +142,6 @@ def test_each_refusal_of_a_test_is_kept_once(examined: list[Any]) -> None:
     assert refusals_of(again, ("train",)) == (Refusal(round=1, site_id=SITES[0], reason="ill"),)
 
 
-def test_the_best_round_has_the_highest_auc_or_the_least_loss() -> None:
-    """The first of equals; a loss counts only where no round has an AUC."""
-    assert best_round([round_(1, auc=0.8), round_(2, auc=0.9), round_(3, auc=0.9), round_(4, loss=0.1)]) == 2
-    assert best_round([round_(1, loss=0.3), round_(2, loss=0.2), round_(3, loss=0.2), round_(4)]) == 2
-    assert best_round([round_(1), round_(2)]) is None
-
-
-def test_the_worst_site_is_told_from_the_others_or_none_is() -> None:
-    """Its interval ends below the pooled figure."""
-
-    def site(number: int, high: float | None) -> SiteTest:
-        auc = None if high is None else Interval(value=high - 0.1, low=high - 0.2, high=high)
-        return SiteTest(site_id=SITES[number], auc=auc)
-
-    pooled = Interval(value=0.8, low=0.7, high=0.9)
-    sites = [site(0, 0.79), site(1, 0.75), site(2, None), site(3, 0.95)]
-    assert worst_site(sites, pooled) == SITES[1]
-    assert worst_site([site(0, 0.8)], pooled) is None
-    assert worst_site(sites, None) is None
-    assert worst_site([site(2, None)], pooled) is None
-
-
 def test_an_evaluation_is_of_a_model_that_was_tested() -> None:
     """The best or the last, by its digests and its threshold."""
     result = result_of(round_(1, auc=0.9), round_(2, auc=0.8), tests=(outcome(1, SITES),))
@@ -173,3 +150,16 @@ def test_an_evaluation_is_of_a_model_that_was_tested() -> None:
     assert (task.run, task.round, task.training) == (request.run, 1, TASK)
     with pytest.raises(PlanInvalid):
         evaluation_of(request.model_copy(update={"model": "last"}), TASK, result)
+
+
+def test_a_run_begins_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    """Which it makes, with those above; a first run finds none of them."""
+
+    def no_sites(_: int) -> None:
+        raise TooFewSites(present="0", minimum="3")
+
+    grid: Any = SimpleNamespace(plan=SimpleNamespace(training=TASK), start_after=no_sites)
+    for _ in range(2):
+        with pytest.raises(TooFewSites):
+            run_training(grid, tmp_path / "runs" / "R-0123456789ab")
+    assert (tmp_path / "runs" / "R-0123456789ab").is_dir()

@@ -1,5 +1,7 @@
 """Whoever the registry names takes part, from that moment to the moment when it no longer does, and hears of it."""
 
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from coordinator.federation import masked, superlink
+from coordinator.federation import grid, masked, superlink
 from coordinator.federation.answers import too_far
 from coordinator.federation.interface import RegisteredNode
 from coordinator.federation.link_state import LinkState
@@ -126,3 +128,68 @@ def test_a_pooled_update_is_one_of_legal_updates(
     else:
         with pytest.raises(RunFailed, match="outside the plan's bounds"):
             rounds._trained(total, start)
+
+
+def test_who_waits_for_a_change_sleeps_until_there_is_one() -> None:
+    """Or until the time is over; what changed before counts at once."""
+    state = LinkState(lambda _: True)
+    node, began = state.add_node(b"a key"), time.monotonic()
+    state.wait(state.changes(), 0.3)
+    assert time.monotonic() - began >= 0.3
+    since, began = state.changes(), time.monotonic()
+    change = threading.Timer(0.1, state.activate_node, (node, 30))
+    change.start()
+    state.wait(since, 30)
+    assert 0.1 <= time.monotonic() - began < 20
+    assert state.changes() > since
+    began = time.monotonic()
+    state.wait(since, 30)
+    assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("fails", ["", "start", "follow"])
+def test_a_port_that_ends_has_ended_all_that_it_began(
+    link: SuperLink, registry: Registry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fails: str
+) -> None:
+    """The server, then what answers under way; sites hear of work once it listens, and not where it does not."""
+    events = list[str]()
+
+    def step(name: str) -> None:
+        events.append(name)
+        if name == fails:
+            raise RunFailed(problem=name)
+
+    certificate = tmp_path / "certificate.pem"
+    certificate.touch()
+    monkeypatch.setattr(link, "_settings", link._settings.model_copy(update={"certificate": certificate}))
+    port = SimpleNamespace(close=lambda: step("close"), answer_ourselves=lambda: None)
+    server = SimpleNamespace(stop=lambda: step("stop"), start=lambda: step("start"), start_soon=lambda _: None)
+    monkeypatch.setattr(superlink, "FleetPort", lambda *_: port)
+    monkeypatch.setattr(superlink, "listen", lambda *_: None)
+    monkeypatch.setattr(superlink, "HttpsServer", lambda *_, **__: server)
+    monkeypatch.setattr(link, "_follow_registry", lambda: step("follow"))
+    monkeypatch.setattr(registry, "post_to_everybody", step, raising=False)
+    if fails:
+        with pytest.raises(RunFailed, match=fails), link:
+            pass
+        assert events == [*["follow", "start"][: 1 + (fails == "start")], "stop", "close"]
+    else:
+        with link:
+            step("block")
+        assert events == ["follow", "start", "work", "block", "stop", "close"]
+
+
+def test_sites_are_asked_who_takes_part_no_longer_than_a_round_may_last() -> None:
+    """Nor so long as a round, where that is longer."""
+    for seconds, longest in ((1, 1), (10**6, grid._READY_SECONDS)):
+        waited = list[float]()
+
+        def collect(_: object, __: str, patience: float, waited: list[float] = waited) -> tuple[Any, Any]:
+            waited.append(patience)
+            return {}, {}
+
+        asking: Any = SimpleNamespace(
+            plan=SimpleNamespace(timeout_seconds=seconds), signed="plan", get_node_ids=list, _collect=collect
+        )
+        assert grid.RosterGrid.undecided(asking) == ()
+        assert waited == [longest]

@@ -49,6 +49,18 @@ def test_brier_and_calibration_are_those_of_the_patients() -> None:
     assert figures.calibration_slope.low < 2 / 3 < figures.calibration_slope.high  # as they were drawn
 
 
+@pytest.mark.parametrize("places", [(100, 700), (100, 300, 700), (5, 300, 700, 800)])
+def test_the_interval_of_a_mean_is_of_its_sample(places: tuple[int, ...]) -> None:
+    """Z standard errors each way, also of two patients; never below nought or above one."""
+    cases = [(number % 2, place) for number, place in enumerate(places)]
+    brier = pooled_figures(counts_of(cases), None, minimum=1).brier
+    errors = [((place + 0.5) / BINS - label) ** 2 for label, place in cases]
+    half = Z * np.std(errors, ddof=1) / np.sqrt(len(errors))
+    assert brier is not None
+    expected = np.mean(errors), max(0, np.mean(errors) - half), min(1, np.mean(errors) + half)
+    assert np.allclose((brier.value, brier.low, brier.high), expected)
+
+
 def test_a_line_that_is_reached_exactly_is_shown() -> None:
     """Where rounding leaves nothing of the last step."""
     places = {0: (451, 509, 509, 347, 999), 1: (20, 400, 448, 948)}

@@ -1,0 +1,86 @@
+"""A connection that closes, on either side and in whatever thread, is an end and no error; no more is read then."""
+
+import socket
+from collections.abc import Iterator
+from queue import Queue
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from site_node.network import upper_layer
+from site_node.network.upper_layer import Connection
+
+CLOSED = "Evt17"  # PS3.8 table 9-10
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+@pytest.fixture
+def peer(pair: tuple[socket.socket, socket.socket]) -> socket.socket:
+    return pair[1]
+
+
+@pytest.fixture
+def connection(pair: tuple[socket.socket, socket.socket]) -> Any:
+    made: Any = object.__new__(Connection)
+    made._assoc = SimpleNamespace(dul=SimpleNamespace(event_queue=Queue()))
+    made.socket, made._is_connected, made.read_seconds = pair[0], True, 1.0
+    return made
+
+
+def ends(connection: Any) -> list[str]:
+    return list(connection._assoc.dul.event_queue.queue)
+
+
+def test_a_socket_that_another_thread_closed_is_an_end(connection: Any, peer: socket.socket) -> None:
+    """Said once; before, data are there or not."""
+    ready = [connection.ready]
+    peer.send(b"x")
+    ready.append(connection.ready)
+    connection.socket.close()
+    ready.append(connection.ready)
+    assert (ready, ends(connection)) == ([False, True, False], [CLOSED])
+
+
+def test_without_a_socket_nothing_is_there(connection: Any) -> None:
+    """Nor before it is connected; that is no end."""
+    connection._is_connected = False
+    ready = [connection.ready]
+    connection.socket, connection._is_connected = None, True
+    assert ([*ready, connection.ready], ends(connection)) == ([False, False], [])
+
+
+def test_a_peer_that_closes_in_the_middle_leaves_what_it_sent(connection: Any, peer: socket.socket) -> None:
+    """And nothing after it."""
+    peer.send(b"half")
+    peer.shutdown(socket.SHUT_WR)
+    assert connection.recv(10) == b"half"
+    assert connection.recv(10) == b""
+
+
+def test_no_more_is_read_than_was_asked_for(
+    connection: Any, peer: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing that is longer than any PDU may be, to the byte."""
+    monkeypatch.setattr(upper_layer, "_PDU_LIMIT", 8)
+    peer.send(bytes(range(16)))
+    assert connection.recv(8) == bytes(range(8))
+    with pytest.raises(ConnectionError):
+        connection.recv(9)
+    assert connection.recv(1) == b"\x08"
+
+
+def test_a_closed_socket_is_closed_again_without_an_error(connection: Any, peer: socket.socket) -> None:
+    """Whatever the peer did; without a socket there is nothing to close."""
+    peer.close()
+    for _ in range(2):
+        connection._shutdown_socket()
+    assert connection.socket.fileno() == -1
+    connection.socket = None
+    connection._shutdown_socket()
