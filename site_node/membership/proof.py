@@ -1,10 +1,12 @@
 """Asking the coordinator to prove that its audit log of today contains everything that it signed for this site."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import zip_longest
 from pathlib import Path
 from random import SystemRandom
+
+import grpc
 
 from shared.audit_head import AuditHead
 from shared.errors.trust import AuditBroken, AuditContradicted, SignatureInvalid
@@ -13,7 +15,7 @@ from shared.proto.ricord.v1.audit_pb2 import GetProofRequest, GetProofResponse
 from shared.proto.ricord.v1.audit_pb2_grpc import AuditServiceStub
 from shared.receipt import Receipt
 from shared.signed import Signed
-from shared.wire import UNARY_SECONDS, from_signed
+from shared.wire import UNARY_SECONDS, from_rpc, from_signed
 from site_node.home.folder import SiteHome
 from site_node.membership.record import Membership
 from site_node.membership.renewal import member_of
@@ -43,9 +45,29 @@ def ask(home: SiteHome, membership: Membership, now: datetime) -> AuditHead:
             head = _proven_head(stub, witness, membership, again, now)
             witness.keep(head, now, proven=())
     except AuditBroken as error:
-        number = error.fields.get("number", "?")
-        raise _stopped(witness, f"it says itself that entry {number} is missing or was changed", now) from error
+        raise _says_broken(witness, error, now) from error
     return head.verified(membership.coordinator_key, AuditHead, what=_HEAD)
+
+
+def check_newest(channel: grpc.Channel, home: SiteHome, membership: Membership, newest: Path | None) -> None:
+    """Have it proven that the log contains the head kept here and the newest receipt, so that it was not set back.
+
+    It keeps nothing, so that the day's proof is asked for in time. Raises as `ask` does.
+    """
+    witness, now = Witness(home), datetime.now(UTC)
+    paths = [] if newest is None or witness.is_given_up(newest) else [newest]
+    try:
+        _proven_head(AuditServiceStub(channel), witness, membership, paths, now)
+    except grpc.RpcError as error:
+        refusal = from_rpc(error, membership.addresses.main)
+        if isinstance(refusal, AuditBroken):
+            raise _says_broken(witness, refusal, now) from error
+        raise refusal from error
+
+
+def _says_broken(witness: Witness, error: AuditBroken, now: datetime) -> AuditContradicted:
+    number = error.fields.get("number", "?")
+    return _stopped(witness, f"it says itself that entry {number} is missing or was changed", now)
 
 
 def _proven_head(

@@ -97,6 +97,10 @@ class Witness:
             path for path in paths if known.get(_line(path)) == "proven"
         ]
 
+    def is_given_up(self, receipt: Path) -> bool:
+        """Whether a person resumed the sending although this receipt is contradicted."""
+        return dict(self._lines()).get(_line(receipt)) == "given-up"
+
     def contradiction(self) -> Contradiction | None:
         """What stops the sending."""
         with suppress(FileNotFoundError):

@@ -6,16 +6,19 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from random import SystemRandom
+from threading import Lock
+from typing import TypeVar
 
 import grpc
 
-from shared.errors.transport import CoordinatorBusy, CoordinatorUnreachable, UploadInterrupted
+from shared.errors.transport import CoordinatorBusy, CoordinatorUnreachable, TransportError, UploadInterrupted
 from shared.member import clock_blamed, member_channel
 from shared.proto.ricord.v1 import submission_pb2 as pb
 from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
 from shared.signed import Signed, of_manifest
 from shared.wire import UNARY_SECONDS, from_rpc, from_signed, to_signed
 from site_node.home.folder import SiteHome
+from site_node.membership.proof import check_newest
 from site_node.membership.record import Membership
 from site_node.membership.renewal import member_of
 from site_node.membership.witness import Witness
@@ -25,6 +28,7 @@ from site_node.submit.pace import Pace
 from site_node.submit.receipts import Answer, Receipts
 from site_node.submit.window import Window
 
+Result = TypeVar("Result")
 UNPACED = Pace()
 _PAUSES = (0.5, 2.0, 5.0)  # seconds before each further try
 
@@ -35,14 +39,25 @@ Submit = Callable[[Sealed], Submitted]
 def submitting(home: SiteHome, membership: Membership, pace: Pace = UNPACED) -> Iterator[Submit]:
     """One connection for many studies, also of several threads. Raises what `member_channel` raises before it connects.
 
-    Each call raises `AuditContradicted` while a contradiction in the coordinator's audit log stops the sending.
+    Each call raises `AuditContradicted` while a contradiction in the coordinator's audit log stops the sending. The
+    first, and the first after the coordinator was away, has it proven that its log was not set back.
     """
-    member, witness = member_of(membership), Witness(home)
+    member, witness, lock = member_of(membership), Witness(home), Lock()
+    is_proven = False
 
     def send(sealed: Sealed) -> Submitted:
+        nonlocal is_proven
         witness.check()
         with clock_blamed(member):
-            return submit(sealed, client, receipts)
+            with lock:
+                if not is_proven:
+                    _with_retries(lambda: check_newest(channel, home, membership, receipts.newest_path))
+                    is_proven = True
+            try:
+                return submit(sealed, client, receipts)
+            except TransportError:
+                is_proven = False
+                raise
 
     with member_channel(member) as channel:
         client = UploadClient(channel, membership.addresses.main, pace)
@@ -139,12 +154,12 @@ def _jitter() -> float:
     return SystemRandom().uniform(0.5, 1.5)
 
 
-def _with_retries(upload: Callable[[], Answer]) -> Answer:
+def _with_retries(call: Callable[[], Result]) -> Result:
     for pause in _PAUSES:
         try:
-            return upload()
+            return call()
         except (CoordinatorUnreachable, UploadInterrupted):
             time.sleep(pause * _jitter())
         except CoordinatorBusy as error:
             time.sleep(error.seconds * _jitter())
-    return upload()
+    return call()

@@ -64,6 +64,14 @@ class Receipts:
         with self._lock:
             return max(self._before, *self._since, 0)
 
+    @property
+    def newest_path(self) -> Path | None:
+        """Where the receipt with that number lies, if it can be read."""
+        with self._lock:
+            newest = self._newest
+        path = newest and self._home.receipts / f"{newest.contents_sha256}.json"
+        return path if path and path.exists() else None
+
     def path(self, manifest: Manifest) -> Path:
         """Where a study's receipt lies: `<contents digest>.json`."""
         return self._home.receipts / f"{manifest.contents_sha256}.json"

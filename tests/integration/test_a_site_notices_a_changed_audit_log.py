@@ -8,19 +8,20 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, create_engine, text
+from typer.testing import CliRunner
 
 from coordinator.store.work import SqlWork
 from shared.errors.trust import AuditBroken, AuditContradicted, RoleNotAllowed
 from shared.proto.ricord.v1 import audit_pb2
 from shared.proto.ricord.v1.audit_pb2_grpc import AuditServiceStub
 from shared.wire import connected
+from site_node.cli import app
 from site_node.home.folder import SiteHome
 from site_node.membership.proof import ask
 from site_node.membership.record import Membership
 from site_node.membership.witness import Witness
 from site_node.node.daily_proof import DailyProof
-from site_node.submit.client import submitting
-from tests.factories.federation import Federation, make_federation, sealed_bytes
+from tests.factories.federation import Federation, make_federation, sealed_bytes, submit_and_enter
 from tests.factories.rows import NOW
 from tests.peers import empty_database
 
@@ -36,8 +37,13 @@ def federation(request: pytest.FixtureRequest, tmp_path: Path) -> Federation:
 
 
 def submit_one(home: SiteHome, member: Membership, sequence: int) -> None:
-    with submitting(home, member) as submit:
-        submit(sealed_bytes(home, member, 99, sequence=sequence))
+    submit_and_enter(home, member, sealed_bytes(home, member, 99, sequence=sequence))
+
+
+def resume(home: SiteHome) -> None:
+    arguments = ["--home", str(home.folder), "witness", "resume", "--as", "A. Miller", "--reason", "restored"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
 
 
 def change(federation: Federation, how: Callable[[Connection], None]) -> None:
@@ -74,8 +80,14 @@ def alter(connection: Connection) -> None:
     [(cut, "it ends at entry"), (fork, "does not go on from"), (alter, "it says itself that entry")],
     ids=["cut", "fork", "alter"],
 )
-def test_a_site_that_asked_stops(federation: Federation, how: Callable[[Connection], None], problem: str) -> None:
-    """It names what it saw, sends nothing, and goes on when a person says so; the centre names it, too."""
+@pytest.mark.parametrize("asks", [True, False], ids=["asks", "sends"])
+def test_a_site_stops_before_it_sends(
+    federation: Federation, how: Callable[[Connection], None], problem: str, *, asks: bool
+) -> None:
+    """Whether it asked or is to send, it names what it saw, sends nothing, and goes on when a person says so.
+
+    The centre names it, too.
+    """
     with federation.serving():
         federation.curator()
         home, member = federation.site("Witness Hospital")
@@ -86,12 +98,13 @@ def test_a_site_that_asked_stops(federation: Federation, how: Callable[[Connecti
     change(federation, how)
     with federation.serving():
         assert not verified(federation).intact
-        with pytest.raises(AuditContradicted, match=problem):
-            ask(home, member, datetime.now(UTC))
+        if asks:
+            with pytest.raises(AuditContradicted, match=problem):
+                ask(home, member, datetime.now(UTC))
         with pytest.raises(AuditContradicted, match=problem):
             submit_one(home, member, 3)
         DailyProof().ask_if_due(home, member)  # it does not ask while sending is stopped
-        Witness(home).resume()
+        resume(home)
         submit_one(home, member, 3)
         if how is not alter:
             ask(home, member, datetime.now(UTC))
@@ -123,8 +136,7 @@ def test_a_database_restored_from_a_backup_is_noticed(tmp_path: Path) -> None:
         assert verified(federation).broken_at == head.size
         with pytest.raises(AuditContradicted, match=f"has {head.size - 1} entries, and had {head.size}"):
             ask(home, member, datetime.now(UTC))
-        for sequence in (2, 3):
-            submit_one(late, late_member, sequence)
+        federation.site("Another Hospital")  # the log grows past what was proven
         with pytest.raises(AuditContradicted, match="does not go on"):
             ask(late, late_member, datetime.now(UTC))
     assert json.loads((late.witness / "contradiction.json").read_bytes())["held"] is not None
