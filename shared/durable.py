@@ -38,6 +38,12 @@ def denial_of(error: BaseException) -> str:
     return name if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN")) else ""
 
 
+def damage_of(error: BaseException) -> str:
+    """SQLite's name for a file that is no whole database; empty for another error."""
+    name = str(getattr(error, "sqlite_errorname", ""))
+    return name if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) else ""
+
+
 @contextmanager
 def reporting_full_disk(folder: Path | str) -> Iterator[None]:
     """Raise `DiskFull`, naming `folder`, for a full disk that the block meets; other errors pass."""

@@ -25,9 +25,9 @@ import typer
 from click.shell_completion import CompletionItem
 from typer.core import TyperGroup
 
-from shared.durable import denial_of, is_full_disk
+from shared.durable import damage_of, denial_of, is_full_disk
 from shared.errors.base import ExitCode, InternalError, RicordError
-from shared.errors.storage import AccessDenied, DiskFull
+from shared.errors.storage import AccessDenied, DatabaseDamaged, DiskFull
 from shared.extras import DISTRIBUTION, extra_missing
 
 if TYPE_CHECKING:
@@ -203,6 +203,8 @@ def _public(error: BaseException) -> RicordError:
         return error
     if is_full_disk(error):
         return DiskFull(folder="a folder that it writes to")
+    if damage := next(filter(None, map(damage_of, _chain(error))), ""):
+        return DatabaseDamaged(file="A database of this home", problem=damage)
     denial = next(filter(None, map(denial_of, _chain(error))), "")
     return AccessDenied(problem=denial) if denial else InternalError()
 

@@ -29,12 +29,15 @@ def show(context: typer.Context, as_json: AsJson = False) -> None:
     home = home_of(context)
     authority = load_authority(home, passphrase_of(home.settings()))
     root, ends = fingerprint_of(authority.root_pem), expires_at(authority.certificate_pem)
+    certificate = fingerprint_of(authority.certificate_pem)
     signs, sentences = "intermediate" if authority.chain_pem else "root", concerns(home, utc_now())
     if as_json:
-        print_json({"root": root, "signs": signs, "ends": ends.isoformat(), "concerns": sentences})
+        print_json(
+            {"root": root, "signs": signs, "certificate": certificate, "ends": ends.isoformat(), "concerns": sentences}
+        )
         return
     print_line(f"The root's SHA-256 is {root}.")
-    print_line(f"The {signs} signs members, until {ends:%Y-%m-%d}.")
+    print_line(f"The {signs} signs members, until {ends:%Y-%m-%d}; its SHA-256 is {certificate}.")
     for sentence in sentences:
         print_line(sentence)
 

@@ -12,7 +12,7 @@ from shared.terminal import print_json, print_line
 def health(
     context: typer.Context,
     federation_only: Annotated[
-        bool, typer.Option("--federation-only", help="Ask for the process that `serve --federation-only` runs.")
+        bool, typer.Option("--federation-only", help="Ask for `serve --federation-only`, which plain `serve` is not.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -10,7 +10,7 @@ from shared.terminal import print_json, print_line
 
 
 def reconcile(context: typer.Context, as_json: AsJson = False) -> None:
-    """Name each received study whose ciphertext is not here, as after `restore`; it looks into the home by itself.
+    """Name each received study whose ciphertext is not whole here, as after `restore`; it looks into the home itself.
 
     Exit code 3: there are some. Copy the sealed studies back. What no copy has, its site withdraws, lets come again
     (`ricord-site withdraw --allow`) and sends again.
@@ -20,7 +20,7 @@ def reconcile(context: typer.Context, as_json: AsJson = False) -> None:
         print_json(rows)
     else:
         for row in rows:
-            print_line(f"Submission {row['id']} of site {row['site_id']}, study {row['study']}: no ciphertext.")
-        print_line(f"{counted(len(rows), 'study', 'has')} no ciphertext here.")
+            print_line(f"Submission {row['id']} of site {row['site_id']}, study {row['study']}: no whole ciphertext.")
+        print_line(f"{counted(len(rows), 'study', 'has')} no whole ciphertext here.")
     if rows:
         raise typer.Exit(ExitCode.PARTIAL)

@@ -53,7 +53,8 @@ def list_gaps(context: typer.Context, site_id: SiteOption = "", as_json: AsJson 
         print_json(plain(answer))
         return
     for gap in answer.gaps:
-        print_line(f"Site {gap.site_id}: numbers {gap.first} to {gap.last} did not arrive.")
+        numbers = f"number {gap.first}" if gap.first == gap.last else f"numbers {gap.first} to {gap.last}"
+        print_line(f"Site {gap.site_id}: {numbers} did not arrive.")
     for repeat in answer.repeats:
         print_line(f"Site {repeat.site_id}: number {repeat.sequence} came {counted(repeat.count, 'time')}.")
     if not (answer.gaps or answer.repeats):

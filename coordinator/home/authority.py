@@ -64,10 +64,12 @@ def issue_intermediate(home: Home, passphrase: Passphrase | None, *, root_key: P
 def export_root(home: Home, folder: Path, passphrase: Passphrase | None) -> Path:
     """Move the root's key into `folder`, beside its certificate; returns the file. It may be repeated after a kill.
 
-    Raises `InvalidArgument` where no intermediate signs, `KeyFileMissing` where the key is not here, `KeyFileExists`.
+    Raises `InvalidArgument` where no intermediate signs or the key is not here, `KeyFileExists`.
     """
     if not home.issuing_key.exists():
         raise InvalidArgument(name="The root's key", problem="there is no intermediate, so it is needed here")
+    if not home.root_key.exists():
+        raise InvalidArgument(name="The root's key", problem="it is not here any more: it was exported before")
     load_authority(home, passphrase)  # the service can start without the root
     target, data = folder / home.root_key.name, keys.read_private(home.root_key, _KIND)
     if not target.exists() or keys.read_private(target, _KIND) != data:

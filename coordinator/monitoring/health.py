@@ -54,5 +54,8 @@ def engine_pulse(home: Home) -> Pulse:
 
 
 def check_engine(home: Home) -> None:
-    """Raise `ServiceStuck` where the process that executes federated runs gives no sign of life, or does not run."""
-    engine_pulse(home).check(ENGINE_PROGRAM)
+    """Raise `ServiceNotRunning` where no such process began here, `ServiceStuck` where it gives no sign of life."""
+    pulse = engine_pulse(home)
+    if pulse.silence() is None:
+        raise ServiceNotRunning(folder=str(home.folder), program=ENGINE_PROGRAM)
+    pulse.check(ENGINE_PROGRAM)

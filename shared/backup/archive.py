@@ -80,7 +80,7 @@ def write_backup(file: Path, recipient: str, facts: BackupFacts, members: Iterab
     `InvalidArgument` where `file` exists, `InvalidIdentifier` for the recipient, `SourceMissing`, `DiskFull`.
     """
     if file.exists():
-        raise InvalidArgument(name="FILE", problem="it exists; a backup replaces no other file")
+        raise InvalidArgument(name="The file of the backup", problem="it exists, and a backup replaces no other file")
     if not file.parent.is_dir():
         raise SourceMissing(source=str(file.parent))
     count = 0

@@ -28,7 +28,14 @@ from shared.crypto.recipients import AgeIdentity, Kind, generate_identity, parse
 from shared.crypto.signing import SigningKey
 from shared.durable import clear_unfinished, write_whole
 from shared.errors.inputs import InvalidArgument, InvalidIdentifier
-from shared.errors.settings import KeyFileExists, KeyFileInvalid, KeyFileLocked, KeyFileMissing, KeyFileOpen
+from shared.errors.settings import (
+    KeyFileDenied,
+    KeyFileExists,
+    KeyFileInvalid,
+    KeyFileLocked,
+    KeyFileMissing,
+    KeyFileOpen,
+)
 from shared.errors.studies import SealedFileInvalid
 
 SECRET_BYTES = 32
@@ -59,8 +66,8 @@ def refuse_existing(path: Path) -> None:
 def read_private(path: Path, kind: str) -> bytes:
     """The bytes of a key file.
 
-    Raises `KeyFileMissing`, `KeyFileOpen` when group or others have any right on it, `KeyFileInvalid` (naming `kind`)
-    when it is not a plain file of a key's size.
+    Raises `KeyFileMissing`, `KeyFileDenied`, `KeyFileOpen` when group or others have any right on it, `KeyFileInvalid`
+    (naming `kind`) when it is not a plain file of a key's size.
     """
     try:
         with path.open("rb") as file:
@@ -70,6 +77,8 @@ def read_private(path: Path, kind: str) -> bytes:
             data = file.read(_LARGEST + 1)
     except FileNotFoundError as error:
         raise KeyFileMissing(file=str(path)) from error
+    except PermissionError as error:
+        raise KeyFileDenied(file=str(path)) from error
     except OSError as error:
         raise KeyFileInvalid(f"cannot read: {error.strerror}", file=str(path), kind=kind) from error
     if not stat.S_ISREG(state.st_mode) or not 0 < len(data) <= _LARGEST:

@@ -125,6 +125,17 @@ class NodeRuns(SettingsError):
     )
 
 
+class LedgerMissing(SettingsError):
+    """The ledger of a home that has had one is not there."""
+
+    text = Text(
+        "The ledger of this home, {file}, is missing: move the home away and restore it from its backup. A new ledger "
+        "would number patients a second time; nothing was changed.",
+        ExitCode.FAILED,
+        "DATA_LOSS",
+    )
+
+
 class LedgerTooNew(SettingsError):
     """The home's ledger was written by a newer release."""
 
@@ -171,6 +182,17 @@ class KeyFileOpen(SettingsError):
 
     text = Text(
         "The key file {file} can be read by others; run `chmod 600` on it.", ExitCode.FAILED, "FAILED_PRECONDITION"
+    )
+
+
+class KeyFileDenied(SettingsError):
+    """A key file cannot be read by this account."""
+
+    text = Text(
+        "This account may not read the key file {file}; mend the owner and mode of the file and of the folders above "
+        "it: nothing says that the key is damaged.",
+        ExitCode.FAILED,
+        "FAILED_PRECONDITION",
     )
 
 

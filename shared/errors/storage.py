@@ -21,8 +21,8 @@ class AccessDenied(StorageError):
     """The system lets this account not read or write what is needed: an owner, a mode, or a disk that is read-only."""
 
     text = Text(
-        "This account may not read or write a file that is needed ({problem}); mend its owner, its mode or its "
-        "disk, and start again.",
+        "This account may not read or write a file that is needed ({problem}); mend the owner, the mode or the disk of "
+        "what `doctor` names, and start again.",
         ExitCode.FAILED,
         "FAILED_PRECONDITION",
     )
@@ -36,6 +36,16 @@ class DiskNearlyFull(StorageError):
         "nothing was lost.",
         ExitCode.FAILED,
         "RESOURCE_EXHAUSTED",
+    )
+
+
+class DatabaseDamaged(StorageError):
+    """A database of a home is not whole."""
+
+    text = Text(
+        "{file} is damaged ({problem}): move the home away and restore it from its backup; nothing was changed.",
+        ExitCode.FAILED,
+        "DATA_LOSS",
     )
 
 

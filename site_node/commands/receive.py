@@ -71,7 +71,7 @@ def receive(
         print_json(intake)
     else:
         new = f"{counted(intake.studies, 'study')} with {counted(intake.instances, 'new image')}"
-        print_line(f"{new}; {intake.duplicates} were there before.")
+        print_line(f"{new}; {counted(intake.duplicates, 'image', 'was')} there before.")
         for code, count in sorted(intake.files.items()):
             print_line(f"{counted(count, 'file', 'was')} not taken ({code}): {explanation_of(code)}")
         if intake.late:

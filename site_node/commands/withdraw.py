@@ -10,6 +10,7 @@ from shared.counts import counted
 from shared.durable import move
 from shared.errors.base import RicordError
 from shared.errors.inputs import InvalidArgument, NotFound
+from shared.errors.transport import TransportError
 from shared.errors.trust import NotEnrolled
 from shared.ids import PatientPseudonym, StudyKey, Uid
 from shared.terminal import print_json, print_line
@@ -77,7 +78,14 @@ def withdraw(
                 event = node.ledger.audit(person, "withdraw", target.key, f"{target.level}: {reason}")
                 node.ledger.withdrawals.enter(target.level, target.names, event, study=target.study)
             clear_library(node.home, node.ledger)
-            receipts = withdraw_pending(node.home, node.ledger, node.membership)
+            try:
+                receipts = withdraw_pending(node.home, node.ledger, node.membership)
+            except TransportError:
+                if not as_json:
+                    print_line(
+                        "The withdrawal is recorded here; the node says it to the coordinator when that answers."
+                    )
+                raise
             shown = {"deleted": [receipt.submission for receipt in receipts]}
             said = f"{counted(len(receipts), 'submission')} withdrawn; the receipts of deletion are in `deletions/`."
     if as_json:

@@ -6,10 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from shared.backup.database import keep_copy
-from shared.errors.settings import LedgerTooNew
-from shared.errors.storage import DiskFull, HomeFailed
+from shared.durable import damage_of, write_whole
+from shared.errors.settings import LedgerMissing, LedgerTooNew
+from shared.errors.storage import DatabaseDamaged, DiskFull, HomeFailed
 from site_node.home.migrations import STEPS
 
+BEGUN = ".begun"  # the end of the mark's name
 _MMAP_BYTES = 1 << 30  # keeps a lookup among a million patients fast
 _FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 
@@ -17,8 +19,12 @@ _FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 def open_database(file: Path, *, durable: bool) -> sqlite3.Connection:
     """Open or make the file, for its owner only; on return it has every table.
 
-    Raises `LedgerTooNew`, `DiskFull`, `HomeFailed`.
+    A durable file is begun once: beside it lies a mark that it was, without which nobody could tell a lost file from a
+    new home. Raises `LedgerMissing`, `LedgerTooNew`, `DatabaseDamaged`, `DiskFull`, `HomeFailed`.
     """
+    mark = file.with_suffix(BEGUN)
+    if mark.exists() and not file.exists():
+        raise LedgerMissing(file=file.name)
     with _translated():
         db = sqlite3.connect(file, isolation_level=None, timeout=30)
         try:
@@ -32,6 +38,8 @@ def open_database(file: Path, *, durable: bool) -> sqlite3.Connection:
         except BaseException:
             db.close()
             raise
+    if durable and not mark.exists():
+        write_whole(mark, b"", mode=0o600)
     return db
 
 
@@ -60,7 +68,11 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except sqlite3.OperationalError as error:
+    except sqlite3.DatabaseError as error:
+        if damage := damage_of(error):
+            raise DatabaseDamaged(file="The ledger", problem=damage) from error
+        if not isinstance(error, sqlite3.OperationalError):
+            raise
         if getattr(error, "sqlite_errorcode", None) in _FULL:
             raise DiskFull(folder="the home, for the ledger") from error
         raise HomeFailed(folder="The ledger", problem=getattr(error, "sqlite_errorname", "OperationalError")) from error

@@ -15,7 +15,7 @@ from shared.errors.settings import HomeBusy, HomeExists
 from shared.ids import StudyKey
 from site_node.settings.site import SETTINGS_FILE, SiteSettings, new_settings, read_settings
 
-_FOLDERS = ("keys", "spool", "work", "library", "outbox", "receipts", "reports", "quarantine", "inbox", "clinical")
+FOLDERS = ("keys", "spool", "work", "library", "outbox", "receipts", "reports", "quarantine", "inbox", "clinical")
 
 
 @dataclass(frozen=True)
@@ -260,5 +260,5 @@ def init_home(folder: Path, *, name: str, protocol: str = "ricord") -> SiteHome:
 
 def make_folders(folder: Path) -> None:
     """The folders that every home has, as far as they are not there."""
-    for name in _FOLDERS:
+    for name in FOLDERS:
         (folder / name).mkdir(mode=0o700, exist_ok=True)

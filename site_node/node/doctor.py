@@ -1,5 +1,6 @@
 """An examination of a home: which parts work, which do not, and what to do about it."""
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ from shared.errors.agreements import AgreementTerminated
 from shared.errors.base import RicordError
 from shared.errors.settings import HomeRestored
 from shared.errors.transport import TransportError
-from shared.examination import Examined, Health, Result, examined, sentence_of
-from site_node.home.folder import SiteHome
+from shared.examination import Examined, Health, Result, check_folders, examined, sentence_of
+from site_node.home.folder import FOLDERS, SiteHome
 from site_node.home.ledger import State
 from site_node.home.secret import check_secret
 from site_node.membership.record import Membership
@@ -71,6 +72,8 @@ class _Examination:
             "secret": self.secret,
             "clock": self.clock,
             "disk": self.disk,
+            "folders": self.folders,
+            "inbox": self.inbox,
             "OCR": self.ocr,
             "PACS": self.pacs,
             "certificate": self.certificate,
@@ -137,6 +140,20 @@ class _Examination:
             Health.GOOD,
             f"It is good until {ends:%Y-%m-%d}; it is renewed with the first connection from {renewal:%Y-%m-%d} on.",
         )
+
+    def folders(self) -> Result:
+        """The folders of the home can be read and written."""
+        home = self.node.home.folder
+        return check_folders({"the home": home} | {f"`{name}`": home / name for name in FOLDERS})
+
+    def inbox(self) -> Result:
+        """The folder that `run` watches is there, and can be read."""
+        folder = self.node.home.inbox(self.node.settings)
+        if not folder.is_dir():
+            return Health.PROBLEM, f"The inbox of the settings, {folder}, is not there; `run` receives nothing from it."
+        if not os.access(folder, os.R_OK | os.X_OK):
+            return Health.PROBLEM, f"This account may not read the inbox, {folder}; mend its owner or its mode."
+        return Health.GOOD, f"{folder} can be read."
 
     def coordinator(self) -> Result:
         """The coordinator answers this site."""

@@ -6,9 +6,9 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from shared.durable import write_whole
+from shared.durable import damage_of, write_whole
 from shared.errors.base import InternalError, RicordError
-from shared.errors.storage import HomeFailed, StorageError
+from shared.errors.storage import DatabaseDamaged, HomeFailed, StorageError
 from shared.errors.tree import error_for
 from shared.frozen import Frozen
 from site_node.home.folder import SiteHome
@@ -24,8 +24,10 @@ def obstacle_of(error: Exception) -> RicordError | None:
     return error if isinstance(error, RicordError) and not isinstance(error, InternalError) else None
 
 
-def home_failed(error: OSError | sqlite3.Error) -> HomeFailed:
+def home_failed(error: OSError | sqlite3.Error) -> StorageError:
     """The error of a disk or ledger as ours: it says the kind, and no path."""
+    if damage := damage_of(error):
+        return DatabaseDamaged(file="The ledger", problem=damage)
     names = errno.errorcode.get(getattr(error, "errno", None) or 0), getattr(error, "sqlite_errorname", None)
     return HomeFailed(folder="The home", problem=next(filter(None, names), type(error).__name__))
 

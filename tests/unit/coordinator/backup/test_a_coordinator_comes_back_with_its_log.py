@@ -217,28 +217,28 @@ def test_folders_to_be_copied_are_named(federation: Federation, key: Path) -> No
 
 
 def test_what_has_no_ciphertext_is_named(tmp_path: Path) -> None:
-    """Of several pages, but for what was withdrawn; a part that arrived is none."""
+    """Of several pages, but for what was withdrawn; a part that arrived is none, nor is a copy that was cut."""
     federation = make_federation(tmp_path)
     store = open_home_store(federation.home, federation.settings)
-    rows = [make_submission(number) for number in range(1, 6)]
+    rows = [make_submission(number).model_copy(update={"ciphertext_size": 5}) for number in range(1, 7)]
     rows[2] = rows[2].model_copy(update={"state": SubmissionState.WITHDRAWN})
     with store.begin() as work:
         for row in rows:
             work.add_submission(row)
     store.close()
     ciphertexts = CiphertextFolder(federation.home.blobs(federation.settings))
-    for row, data in ((rows[3], b"whole"), (rows[1], b"a part")):
+    for row, data in ((rows[3], b"whole"), (rows[5], b"cut"), (rows[1], b"a part")):
         with ciphertexts.open_partial(blob_name(row)) as partial:
             list(partial.write([data]))
-            if data == b"whole":
+            if data != b"a part":
                 assert partial.finalise(Sha256(hashlib.sha256(data).hexdigest()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reconciling, "_PAGE", 1)
-        assert list(reconciling.without_ciphertext(federation.home)) == [rows[0], rows[1], rows[4]]
+        assert list(reconciling.without_ciphertext(federation.home)) == [rows[0], rows[1], rows[4], rows[5]]
     assert open_below(tmp_path) == set()
     result = CliRunner().invoke(app, ["--home", str(federation.home.folder), "reconcile"])
     assert result.exit_code == ExitCode.PARTIAL
-    assert "3 studies have no ciphertext here." in result.output
+    assert "4 studies have no whole ciphertext here." in result.output
 
 
 @pytest.mark.parametrize("place", ["/{folder}/elsewhere.sqlite", ""])

@@ -179,7 +179,7 @@ def test_a_store_that_fails_is_not_ready_and_the_service_lives(
 
 def test_the_process_of_federated_runs_has_a_pulse_of_its_own(home: Home) -> None:
     """It lies with what that process keeps."""
-    with pytest.raises(ServiceStuck):
+    with pytest.raises(ServiceNotRunning):
         check_engine(home)
     home.federation.mkdir(parents=True)
     engine_pulse(home).beat("waiting")

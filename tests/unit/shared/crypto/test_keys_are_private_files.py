@@ -12,7 +12,7 @@ from shared.crypto import keys
 from shared.crypto import passphrase as passphrases
 from shared.crypto.passphrase import CREDENTIAL, Passphrase, is_locked
 from shared.errors.inputs import InvalidArgument
-from shared.errors.settings import KeyFileExists, KeyFileInvalid, KeyFileMissing, KeyFileOpen
+from shared.errors.settings import KeyFileDenied, KeyFileExists, KeyFileInvalid, KeyFileMissing, KeyFileOpen
 
 MAKERS = (keys.make_signing, keys.make_tls, keys.make_secret, keys.make_flower, keys.make_identity)
 LOADERS = (keys.load_signing, keys.load_tls, keys.load_secret, keys.load_flower_public, keys.load_identity)
@@ -79,6 +79,20 @@ def test_a_damaged_key_file_is_refused(load: Callable[[Path], object], content: 
     path.chmod(0o600)
     with pytest.raises(KeyFileInvalid):
         load(path)
+
+
+@pytest.mark.parametrize("load", LOADERS)
+def test_a_key_that_this_account_may_not_read_is_not_called_damaged(
+    load: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody restores a good key for an owner or a mode that is wrong."""
+
+    def denied(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "open", denied)
+    with pytest.raises(KeyFileDenied):
+        load(tmp_path / "key")
 
 
 def test_a_folder_is_no_key_file(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_the_linkage_is_exported_and_imported(run: Run, enrolled: tuple[SiteHome
     assert (code, json.loads(text)) == (0, {"patients": 1, "unknown": 0})
     assert PATIENT.patient_id.encode() not in file.read_bytes()
     assert run("--home", home.folder, "key", "linkage", "export", file)[0] == ExitCode.USAGE
-    for ledger_file in home.folder.glob("ledger.sqlite*"):
+    for ledger_file in home.folder.glob("ledger.*"):
         ledger_file.unlink()
     shutil.rmtree(home.identity)
     code, text, _ = run("--home", home.folder, "key", "linkage", "import", file, "--json")

@@ -17,7 +17,7 @@ def test_the_places_sum_to_what_was_received(tmp_path: Path, states: list[State]
     """Whatever happened to the studies, the five places sum to all studies, and to all images."""
     file = tmp_path / "ledger.sqlite"
     file.unlink(missing_ok=True)
-    ledger = Ledger(file)
+    ledger = Ledger(file, durable=False)  # so that each example begins another
     for number, state in enumerate(states):
         ledger.add_study(key_of(str(number)), ["a", "b"], state=state, reasons=[reason("why")])
     ledger.add_files([(str(number), Ending.REFUSED, "not-dicom") for number in range(files)])

@@ -30,6 +30,7 @@ from tests.factories.pipeline import key_of
 
 PARTS = {"settings", "keys", "clock", "disk", "OCR", "PACS", "coordinator", "certificate", "agreement", "sending"}
 PARTS |= {"witness"}
+PARTS |= {"folders", "inbox"}
 NAME = "Examined Hospital"
 NO_PACS = '[pacs]\nhost = "127.0.0.1"\nport = 1\nae_title = "PACS"\ncalling = "RICORD"\n'
 
@@ -192,3 +193,21 @@ def test_what_is_sealed_and_waits_says_why(
     (sending,) = (part for part in examine(home, datetime.now(UTC)) if part.part == "sending")
     assert sending.health is health
     assert sending.sentence.startswith(words)
+
+
+def test_an_inbox_that_is_not_there_is_a_problem(home: SiteHome) -> None:
+    """A folder of the settings that `run` cannot receive from is named, as where a share is not mounted."""
+    assert "inbox" not in problems(home)
+    home.settings_file.write_text(home.settings_file.read_text().replace('inbox = "inbox"', 'inbox = "/not/there"'))
+    assert "/not/there" in problems(home)["inbox"]
+
+
+def test_folders_that_cannot_be_written_are_named(home: SiteHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each folder of the home that this account may not read and write is named, and the inbox that it may not read."""
+    assert "folders" not in problems(home)
+    denied = {home.folder / "spool", home.folder / "quarantine", home.folder / "inbox"}
+    monkeypatch.setattr("os.access", lambda path, _: Path(path) not in denied)
+    said = problems(home)
+    assert all(f"`{path.name}`" in said["folders"] for path in denied)
+    assert "`work`" not in said["folders"]
+    assert "inbox" in said
