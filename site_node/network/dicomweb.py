@@ -230,8 +230,6 @@ def _without_mark(ask: Search) -> Any:
     try:
         return ask()
     except requests.exceptions.JSONDecodeError as error:
-        if not error.doc.startswith(_BYTE_ORDER_MARK):
-            raise
         return json.loads(error.doc.removeprefix(_BYTE_ORDER_MARK))
 
 

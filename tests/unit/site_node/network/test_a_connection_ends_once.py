@@ -1,6 +1,7 @@
 """A connection that closes, on either side and in whatever thread, is an end and no error; no more is read then."""
 
 import socket
+import time
 from collections.abc import Iterator
 from queue import Queue
 from types import SimpleNamespace
@@ -84,3 +85,21 @@ def test_a_closed_socket_is_closed_again_without_an_error(connection: Any, peer:
     assert connection.socket.fileno() == -1
     connection.socket = None
     connection._shutdown_socket()
+
+
+def test_who_asks_a_connection_that_is_not_there_waits(connection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread asks again and again: without a pause it would do nothing else."""
+    monkeypatch.setattr(upper_layer, "_POLL_SECONDS", 0.1)
+    connection.socket = None
+    began = time.monotonic()
+    assert not connection.ready
+    assert time.monotonic() - began >= 0.1
+
+
+def test_no_handler_of_pynetdicom_spells_out_a_message() -> None:
+    """Its log would quote patients' values."""
+    unbound = list[tuple[object, object]]()
+    association: Any = SimpleNamespace(dul=SimpleNamespace(), unbind=lambda *both: unbound.append(both))
+    upper_layer.adopt(association)
+    assert unbound == [*upper_layer._STANDARD_HANDLERS]
+    assert len(unbound) == 4

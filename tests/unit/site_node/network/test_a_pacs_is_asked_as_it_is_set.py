@@ -1,8 +1,9 @@
 """A PACS over DIMSE: each service is used as the settings say, and every question ends with what was answered."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pynetdicom.presentation import build_context
@@ -14,7 +15,7 @@ from site_node.network.connection import associated
 from site_node.network.query import Fetch, Outcome, Query
 from site_node.network.query_retrieve import STUDY_FIND, STUDY_GET, STUDY_MOVE, Pacs
 from site_node.network.scp import serving
-from site_node.settings.dimse import ScpSettings
+from site_node.settings.dimse import PacsSettings, ScpSettings
 from tests.factories.dicom import make_ct
 from tests.factories.dimse_pacs import OURS, DimsePacs, dimse_pacs
 from tests.factories.pacs import key_of
@@ -163,3 +164,15 @@ def test_an_association_in_which_something_failed_is_aborted() -> None:
             raise KeyError
         assert (whole.is_released, whole.is_aborted) == (True, False)
         assert (broken.is_released, broken.is_aborted) == (False, True)  # before the PACS ends and aborts by itself
+
+
+@pytest.mark.parametrize("statuses", [[], [0xFF00], [0xFF00, 0xFF01]])
+def test_answers_without_an_end_are_no_answer(monkeypatch: pytest.MonkeyPatch, statuses: list[int]) -> None:
+    """The association was cut: there may be further studies."""
+    answers = [(SimpleNamespace(get=lambda _, code=code: code), None) for code in statuses]
+    association = SimpleNamespace(send_c_find=lambda *_: iter(answers))
+    monkeypatch.setattr(Pacs, "_associated", lambda *_: nullcontext(association))
+    settings = PacsSettings(host="127.0.0.1", port=104, ae_title="PACS")
+    with pytest.raises(PacsFailed) as caught:
+        Pacs(settings).studies(Query(accession="A1"))
+    assert caught.value.reason == "no-answer"

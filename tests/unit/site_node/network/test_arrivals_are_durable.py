@@ -2,6 +2,7 @@
 
 import math
 import os
+import shutil
 import stat
 import threading
 import time
@@ -180,3 +181,19 @@ def test_a_folder_that_always_goes_away_is_an_error(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("site_node.network.arrivals.sync_folder", Mock(side_effect=FileNotFoundError))
     arrivals.store("1.2", "1.2.3", b"content")
     assert [path.read_bytes() for path in files(arrivals)] == [b"content"]
+
+
+def test_a_folder_that_is_made_again_at_that_moment_disturbs_no_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever shows progress opens the arrivals while another process clears what is unfinished."""
+    arrivals, remove = Arrivals(tmp_path / "arrivals", key_of), shutil.rmtree
+
+    def removed_and_made_again(folder: Path) -> None:
+        remove(folder)
+        Arrivals(tmp_path / "arrivals", key_of)
+
+    monkeypatch.setattr(shutil, "rmtree", removed_and_made_again)
+    arrivals.clear_unfinished()
+    arrivals.store("1.2", "1.2.3", b"one")
+    assert arrivals.count("1.2") == 1

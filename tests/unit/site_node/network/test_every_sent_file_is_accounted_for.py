@@ -12,7 +12,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLE
 from pynetdicom.dimse import DIMSEServiceProvider
 
 from shared.errors.transport import PacsRefused, PacsUnreachable
-from site_node.network import presentation_contexts
+from site_node.network import presentation_contexts, store_scu
 from site_node.network.arrivals import Arrivals
 from site_node.network.scp import serving
 from site_node.network.store_scu import DicomFile, SendList, SendOutcome, list_files, report_of, send
@@ -240,3 +240,21 @@ def test_what_is_no_image_file_is_counted_and_not_sent(source: Path, tmp_path: P
     assert (len(listed.files), listed.unreadable) == (SLICES, ())
     assert listed.others >= 3
     assert report_of(listed, SendOutcome(sent=frozenset(), failed={})).others == listed.others
+
+
+@pytest.mark.parametrize(("sent", "failed"), [(False, False), (True, False), (False, True), (True, True)])
+def test_a_pacs_that_goes_away_is_an_error_where_it_answered_for_no_file(
+    source: Path, sent: bool, failed: bool
+) -> None:
+    """Else every file is accounted for; those that are left have the reason why it went."""
+    first, second, *_ = (file.path for file in list_files([source]).files)
+    batch = store_scu._Batch([], SendSettings(host="127.0.0.1", port=1, ae_title="PACS"), None)
+    batch._error = PacsUnreachable(address="127.0.0.1:1")
+    batch.sent |= {first} if sent else set()
+    batch.failed |= {second: "not-accepted"} if failed else {}
+    if sent or failed:
+        batch.run()
+        assert (batch.sent, batch.failed) == ({first} if sent else set(), {second: "not-accepted"} if failed else {})
+    else:
+        with pytest.raises(PacsUnreachable):
+            batch.run()
