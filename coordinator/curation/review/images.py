@@ -22,6 +22,8 @@ _TAGS = [
     "WindowWidth", "PixelSpacing", "FrameOfReferenceUID", "Rows", "Columns", "SharedFunctionalGroupsSequence",
 ]  # fmt: skip
 _MOST_FRAMES = 100_000
+_SLOPES, _INTERCEPTS = (1e-3, 1e6), (0.0, 1e5)  # sizes; by others single precision would make all values one
+_LARGEST = 1e9  # a number above is none of an image
 
 Window = tuple[float, float]  # the least and the greatest value that it shows
 
@@ -70,8 +72,8 @@ def read_image(uid: Uid, path: Path) -> Image:
             photometric=str(header.get("PhotometricInterpretation", "")),
             frames=min(max(1, int(header.get("NumberOfFrames") or 1)), _MOST_FRAMES),
             place=_place(header),
-            slope=_number(header, "RescaleSlope", 1.0),
-            intercept=_number(header, "RescaleIntercept", 0.0),
+            slope=_number(header, "RescaleSlope", 1.0, _SLOPES),
+            intercept=_number(header, "RescaleIntercept", 0.0, _INTERCEPTS),
             window=_window(header),
             spacing=_numbers(header, "PixelSpacing"),
             reference=str(header.get("FrameOfReferenceUID", "")),
@@ -107,13 +109,13 @@ def _window(header: Dataset) -> Window | None:
     return centre[0] - width[0] / 2, centre[0] + width[0] / 2
 
 
-def _number(header: Dataset, name: str, otherwise: float) -> float:
+def _number(header: Dataset, name: str, otherwise: float, sizes: tuple[float, float] = (0.0, _LARGEST)) -> float:
     numbers = _numbers(header, name)
-    return numbers[0] if numbers else otherwise
+    return numbers[0] if numbers and sizes[0] <= abs(numbers[0]) <= sizes[1] else otherwise
 
 
 def _numbers(header: Dataset, name: str) -> tuple[float, ...]:
-    """The finite numbers of an attribute, also where all frames share them; none where it is not so written."""
+    """The numbers of an attribute, also where all frames share them; none where it is not so written."""
     values = header.get(name)
     if values is None:
         groups = header.get("SharedFunctionalGroupsSequence") or ()
@@ -123,4 +125,4 @@ def _numbers(header: Dataset, name: str) -> tuple[float, ...]:
         numbers = np.atleast_1d(np.array([] if values is None else values, dtype=np.float64))
     except DAMAGED:
         return ()
-    return tuple(numbers.tolist()) if np.isfinite(numbers).all() else ()
+    return tuple(numbers.tolist()) if (np.abs(numbers) <= _LARGEST).all() else ()

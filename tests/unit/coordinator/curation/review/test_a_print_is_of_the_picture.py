@@ -55,7 +55,7 @@ def print_of_file(file: Path) -> ImagePrint:
 
 
 def study(number: int, patient: int, *images: ImagePrint) -> Printed:
-    return Printed(Sha256(f"{number:064x}"), PatientPseudonym(f"123456-{patient:06d}"), images)
+    return Printed(Sha256(f"{number:012x}{0:052x}"), PatientPseudonym(f"123456-{patient:06d}"), images)
 
 
 def codes(results: list[CheckResult]) -> set[str]:
@@ -144,6 +144,30 @@ def test_what_shows_nothing_is_no_likeness() -> None:
     assert codes(list(check_decoding(study(1, 1, film)))) == {"blank"}
     assert not list(check_decoding(study(1, 1, part)))
     assert not list(check_prints(study(1, 1, film, part), [study(2, 2, film, part)]))
+
+
+def test_many_studies_are_named_by_three() -> None:
+    """And the number of the rest, so that the reason stays a sentence."""
+    part = printed(np.arange(256, dtype=np.uint16).reshape(16, 16), FILM._replace(modality="CT"))
+    others = [study(number, number, part) for number in range(2, 7)]
+    (three,), (five,) = check_prints(study(1, 1, part), others[:3]), check_prints(study(1, 1, part), others)
+    assert three.reason.endswith(f"{others[2].submission[:12]}.")
+    assert five.reason.endswith(f"{others[2].submission[:12]} and 2 more.")
+
+
+def test_a_slice_has_no_form_and_wide_numbers_a_digest() -> None:
+    """Neighbouring slices look alike; numbers beyond 32 bits are told apart."""
+    values = np.arange(256, dtype=np.uint32).reshape(16, 16)
+    assert not printed(values, FILM._replace(modality="CT")).form
+    wide, low = values + np.uint32(1 << 31), values.astype(np.int64) - (1 << 31)
+    assert len({printed(each).pixels for each in (values, wide, low)}) == 3
+
+
+def test_a_film_and_its_photometric_inverse_have_one_form() -> None:
+    """The least value may be black or white: the picture is the same."""
+    values = (thorax(1)[:64, :64]).astype(np.uint16)
+    inverse = printed(4095 - values, FILM._replace(photometric="MONOCHROME1"))
+    assert distances(printed(values).form, [inverse.form])[0] <= ALIKE
 
 
 def test_what_does_not_decode_is_rejected() -> None:
