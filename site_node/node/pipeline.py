@@ -214,7 +214,7 @@ class Pipeline:
         entries = self._ledger.studies(*STATE_ORDER[: STATE_ORDER.index(until)])
         for_workers = [entry.key for entry in entries if entry.state in BY_WORKERS]
         yield from ((entry.key, Advance()) for entry in entries if workers is None or entry.state not in BY_WORKERS)
-        if workers is not None and for_workers:
+        if workers is not None:
             for key, result in workers(for_workers, _earlier(until, State.SEALED)):
                 advanced = self._worker_died(key) if result is None else result
                 for step in advanced.steps:

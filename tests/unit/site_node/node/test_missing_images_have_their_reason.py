@@ -2,14 +2,16 @@
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from shared.errors.settings import InvalidSetting
 from shared.errors.transport import PacsFailed
@@ -371,3 +373,40 @@ def test_work_without_an_end_goes_on_until_it_is_stopped(
     pacs = HalfPacs(tmp_path, halved=frozenset())
     assert work(retrieval(acquisition, ledger, pacs), stop, attempted=attempted) == len(ended) == len(STUDIES)
     alarm.cancel()
+
+
+def test_a_pacs_that_fails_each_time_is_given_up(acquisition: Acquisition, ledger: Ledger, tmp_path: Path) -> None:
+    """After as many attempts as the settings allow; the log has each, by its number and code."""
+    pacs = HalfPacs(tmp_path, breaks=[*STUDIES] * 50)
+    with capture_logs() as logged:
+        assert work(retrieval(acquisition, ledger, pacs), threading.Event(), patience=0) == 2 * GENTLE.attempts
+    assert len(pacs.breaks) == 100 - 2 * GENTLE.attempts
+    counts = ledger.requests.counts()
+    reason = PacsFailed(operation="C-FIND", problem="x").reason
+    assert (counts.states, counts.reasons) == ({"refused": 2}, {reason: 2})
+    attempts = [entry for entry in logged if entry["event"] == "pacs.attempt"]
+    assert sorted(entry["attempt"] for entry in attempts) == sorted([*range(1, GENTLE.attempts + 1)] * 2)
+    assert {(entry["missing"], entry["reason"]) for entry in attempts} == {(True, reason)}
+
+
+def test_outside_the_hours_nothing_is_asked(acquisition: Acquisition, ledger: Ledger, tmp_path: Path) -> None:
+    """And no attempt is used up."""
+    now = datetime.now().astimezone()
+    later = [(now + timedelta(hours=hours)).strftime("%H:%M") for hours in (2, 3)]
+    closed = GENTLE.model_copy(update={"hours": "-".join(later)})
+    pacs = HalfPacs(tmp_path, halved=frozenset())
+    asked = Retrieval(pacs, closed, ledger.requests, acquisition.lists, acquisition.arrivals)
+    assert work(asked, threading.Event(), patience=60) == 0
+    assert {entry.attempts for entry in ledger.requests.all()} == {0}
+
+
+def test_studies_are_asked_for_at_the_rate_of_the_settings(
+    acquisition: Acquisition, ledger: Ledger, tmp_path: Path
+) -> None:
+    """The second no sooner than its share of an hour after the first."""
+    slow = GENTLE.model_copy(update={"studies_per_hour": 7200})
+    pacs, times = HalfPacs(tmp_path, halved=frozenset()), list[float]()
+    asked = Retrieval(pacs, slow, ledger.requests, acquisition.lists, acquisition.arrivals)
+    work(asked, threading.Event(), patience=0, attempted=lambda _: times.append(time.monotonic()))
+    assert len(times) == 2
+    assert times[1] - times[0] >= 0.5

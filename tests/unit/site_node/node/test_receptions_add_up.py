@@ -12,7 +12,7 @@ from site_node.home.ledger import Ledger, State
 from site_node.home.records import Records
 from site_node.node.intake import Intake, enter_reception
 from site_node.node.pipeline import Pipeline
-from site_node.receive.folder import Reception
+from site_node.receive.folder import NO_PATIENT_ID, Reception
 from site_node.receive.refusals import refused
 from site_node.study import Identity, Received
 from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study
@@ -242,6 +242,29 @@ def test_another_patient_in_the_same_study_holds_it(home: SiteHome, ledger: Ledg
         State.QUARANTINED,
         "mixed-patients",
     )
+
+
+def test_images_without_a_patient_stay_so_named(home: SiteHome, ledger: Ledger) -> None:
+    """More of them do not make several patients of nobody; one image with a patient does."""
+    for files, identity, lead in ((1, None, "no-patient-id"), (2, None, "no-patient-id"), (3, "P1", "mixed-patients")):
+        study = make_study(home, "good", files=files)
+        known = Identity(issuer="", patient_id=identity) if identity else None
+        held = {} if known else {study.key: NO_PATIENT_ID}
+        named = study.model_copy(update={"identity": known})
+        enter_reception(Reception(studies=(named,), held=held, refused=(), duplicates=0), home=home, ledger=ledger)
+        assert (ledger.study(study.key).state, ledger.study(study.key).lead) == (State.QUARANTINED, lead)
+
+
+def test_an_image_whose_copy_is_away_is_in_no_record(home: SiteHome, ledger: Ledger) -> None:
+    """A stage that begins anew could not read it."""
+    study = make_study(home, "good", files=2)
+    receive(home, ledger, study)
+    study.instances[0].path.unlink()
+    more = make_study(home, "good", files=3)
+    more.instances[0].path.unlink()
+    receive(home, ledger, more.model_copy(update={"instances": more.instances[2:]}))
+    instances = Records(home).read(key_of("good"), Received).instances
+    assert [instance.name for instance in instances] == [instance.name for instance in more.instances[1:]]
 
 
 def test_an_excluded_study_with_new_files_is_screened_again(home: SiteHome, ledger: Ledger, tmp_path: Path) -> None:

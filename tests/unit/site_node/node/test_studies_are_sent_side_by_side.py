@@ -1,5 +1,6 @@
 """Several studies are on their way at once, each ends as it would alone, and a blocked sending starts no more."""
 
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -15,11 +16,12 @@ from shared.errors.base import RicordError
 from shared.errors.protocol import EditionOver
 from shared.errors.studies import ManifestInvalid
 from shared.errors.transport import CoordinatorUnreachable
+from shared.ids import StudyKey
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
 from site_node.node.pipeline import Pipeline, Progress
 from site_node.node.sending import Sending
-from site_node.study import Sealed, Submitted
+from site_node.study import Sealed, Submitted, Validated
 from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study
 
 NAMES = [f"good-{number}" for number in range(1, 9)]
@@ -175,3 +177,42 @@ def test_what_cannot_be_sealed_anew_stays_sealed(tmp_path: Path, is_newer: bool,
         progress = Pipeline(home, ledger, refused).run()
         assert progress == Progress(moved=int(is_newer), blocked=None if is_newer else error)
         assert ledger.study(key_of(NAMES[0])).state is (State.SUBMITTED if is_newer else State.SEALED)
+
+
+def test_what_was_sealed_of_a_study_that_changed_is_not_kept(home: SiteHome, ledger: Ledger, tmp_path: Path) -> None:
+    """A person decided while it was sealed: nothing of it waits in the outbox, and it begins anew."""
+    enter(home, ledger, make_study(home, NAMES[0]))
+    stages, calls = make_stages(home, tmp_path / "submitted"), list[StudyKey]()
+
+    def seal(study: Validated, sequence: int) -> Sealed:
+        assert stages.seal is not None
+        sealed = stages.seal(study, sequence)
+        calls.append(study.key)
+        ledger.reopen(study.key, (), [])
+        return sealed
+
+    Pipeline(home, ledger, replace(stages, seal=seal), halted=lambda: bool(calls)).run(State.SEALED)
+    assert calls == [key_of(NAMES[0])]
+    assert ledger.study(key_of(NAMES[0])).state is State.RECEIVED
+    assert list(home.outbox.iterdir()) == []
+
+
+def test_a_copy_that_cannot_be_removed_stops_no_study(
+    home: SiteHome, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried again with the next pass."""
+    enter(home, ledger, make_study(home, NAMES[0]))
+    remove = shutil.rmtree
+
+    def refused(folder: Path, *, ignore_errors: bool = False) -> None:
+        if Path(folder).parent != home.spool:
+            remove(folder, ignore_errors=ignore_errors)
+        elif not ignore_errors:
+            raise PermissionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", refused)
+        assert Pipeline(home, ledger, make_stages(home, tmp_path / "submitted")).run() == Progress(1, None)
+    assert list(home.spool.iterdir())
+    Pipeline(home, ledger, make_stages(home, tmp_path / "submitted")).run()
+    assert list(home.spool.iterdir()) == []
