@@ -11,7 +11,7 @@ import pytest
 
 from shared.errors.inputs import InvalidArgument
 from shared.errors.settings import PortInUse
-from shared.errors.transport import PacsFailed
+from shared.errors.transport import PacsFailed, PacsUnreachable
 from site_node.network.arrivals import Arrivals
 from site_node.network.interface import Trial
 from site_node.network.query import Fetch, Outcome, Query
@@ -36,7 +36,9 @@ class OneImage:
     samples: list[Fetch | None]
 
     def echo(self) -> None:
-        """It answers."""
+        """It answers, unless that fails."""
+        if isinstance(problem := self.fails.get("C-ECHO"), Exception):
+            raise problem
 
     def studies(self, query: Query) -> list[SimpleNamespace]:
         if query.accession == "unknown":
@@ -131,6 +133,14 @@ def test_a_failure_is_that_of_its_service(tmp_path: Path) -> None:
     error = PacsFailed(operation="C-GET", problem="of the test", reason="pacs-busy")
     pacs = one_image("C-GET", "C-FIND", C_GET=error, C_FIND=Outcome(reason="no-answer"))
     assert tried(tmp_path, pacs) == {"C-ECHO": (True, ""), "C-GET": (True, "pacs-busy"), "C-FIND": (True, "no-answer")}
+
+
+def test_without_an_echo_nothing_else_is_tried(tmp_path: Path) -> None:
+    """A PACS that is not there has no service."""
+    pacs = one_image("C-FIND", C_ECHO=PacsUnreachable(address="x:104"))
+    with pytest.raises(PacsUnreachable):
+        tried(tmp_path, pacs)
+    assert pacs.samples == []
 
 
 @pytest.mark.parametrize("tls", [None, TLS])

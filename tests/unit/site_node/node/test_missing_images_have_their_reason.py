@@ -1,11 +1,13 @@
 """A PACS that answers in part or unreliably: missing images have their reason, and the others go on."""
 
+import math
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import chain, repeat
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +15,6 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from shared.errors.settings import InvalidSetting
 from shared.errors.transport import PacsFailed
 from site_node.home.folder import init_home
 from site_node.home.ledger import Ledger, State
@@ -26,8 +27,7 @@ from site_node.node.fetch import _made_before
 from site_node.node.retrieval import Retrieval, work
 from site_node.pseudonyms.names import KeyedNames
 from site_node.receive.request_lists import StudyRequest
-from site_node.settings.dicomweb import DicomwebSettings
-from site_node.settings.dimse import PacsSettings, ScpSettings
+from site_node.settings.dimse import PacsSettings
 from tests.factories.dicom import make_ct, write_file
 
 GENTLE = PacsSettings(host="x", port=104, ae_title="PACS", attempts=3, retry_seconds=0)
@@ -301,29 +301,6 @@ def test_what_was_asked_for_is_asked_again_only_where_it_failed(is_open: bool, r
     assert failed == ({} if is_settled else {request: "first", nameless: "second"})
 
 
-@pytest.mark.parametrize("web", [None, DicomwebSettings(url="https://pacs.example/web")], ids=["", "web"])
-@pytest.mark.parametrize("scp", [None, ScpSettings(port=11112, callers=["PACS"])], ids=["", "scp"])
-@pytest.mark.parametrize("method", ["", "get", "move"])
-def test_sections_that_name_no_pacs_or_two_stop_the_start(
-    acquisition: Acquisition, web: DicomwebSettings | None, scp: ScpSettings | None, method: str
-) -> None:
-    """One of `[pacs]` and `[dicomweb]`; to have images sent to us needs `[scp]`. The error names file and section."""
-    pacs = (
-        PacsSettings.model_validate({"host": "x", "port": 104, "ae_title": "P", "method": method}) if method else None
-    )
-    settings = acquisition.settings.model_copy(update={"pacs": pacs, "dicomweb": web, "scp": scp})
-    asked = Acquisition(acquisition.home, settings, acquisition.names)
-    wrong = "dicomweb" if web and pacs else "pacs" if not web and not pacs else ""
-    wrong = wrong or ("pacs.method" if pacs and method == "move" and scp is None else "")
-    if not wrong:
-        assert asked.pacs_settings() == (web or pacs)
-        return
-    with pytest.raises(InvalidSetting) as refused:
-        asked.pacs()
-    assert refused.value.fields["key"] == wrong
-    assert refused.value.fields["file"] == str(acquisition.home.settings_file)
-
-
 @pytest.mark.parametrize(("count", "is_whole"), [((0, 0), False), ((1, 1), True), ((4, 4), True), ((4, 3), False)])
 def test_only_a_whole_study_is_not_asked_for_again(
     acquisition: Acquisition, ledger: Ledger, tmp_path: Path, count: tuple[int, int], is_whole: bool
@@ -410,3 +387,13 @@ def test_studies_are_asked_for_at_the_rate_of_the_settings(
     work(asked, threading.Event(), patience=0, attempted=lambda _: times.append(time.monotonic()))
     assert len(times) == 2
     assert times[1] - times[0] >= 0.5
+
+
+def test_who_waits_for_ever_waits_for_room_and_hours_too(
+    acquisition: Acquisition, ledger: Ledger, tmp_path: Path
+) -> None:
+    """One for whom nothing is open any more ends."""
+    pacs, spaces = HalfPacs(tmp_path, halved=frozenset()), chain([False, False], repeat(True))
+    requests, lists, arrivals = ledger.requests, acquisition.lists, acquisition.arrivals
+    asked = Retrieval(pacs, GENTLE, requests, lists, arrivals, has_space=lambda: next(spaces))
+    assert work(asked, threading.Event(), patience=math.inf) == 2
