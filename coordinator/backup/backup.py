@@ -9,7 +9,7 @@ from sqlalchemy import make_url
 
 from coordinator.backup.dump import dump, with_password
 from coordinator.home.authority import passphrase_of
-from coordinator.home.settings import PROGRAM, Home, Settings
+from coordinator.home.settings import PROGRAM, SQLITE, Home, Settings
 from coordinator.store.sql import SqlStore, newest_schema, open_unchanged
 from shared.backup.archive import BackupFacts, Member, write_backup
 from shared.backup.database import copy_sqlite
@@ -19,7 +19,7 @@ from shared.durable import unfinished_folder
 from shared.errors.inputs import InvalidArgument
 from shared.errors.settings import HomeBusy
 
-SQLITE, DUMP = "coordinator.sqlite", "database.dump"
+DUMP = "database.dump"
 
 
 def by_copy(home: Home, settings: Settings) -> tuple[str, ...]:

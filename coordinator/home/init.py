@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from coordinator.home.authority import has_authority, load_authority, make_authority, passphrase_of
 from coordinator.home.identity import OPERATOR, Identity, utc_now
-from coordinator.home.settings import Home, Settings
+from coordinator.home.settings import SQLITE, Home, Settings
 from coordinator.store.ciphertext import CiphertextStore
 from coordinator.store.folder import CiphertextFolder
 from coordinator.store.interface import Store
@@ -21,6 +21,7 @@ from shared.crypto.pki import Role
 from shared.durable import write_whole
 from shared.errors.inputs import InvalidArgument
 from shared.errors.settings import HomeExists
+from shared.errors.storage import DatabaseMissing
 from shared.extras import require_extra
 from shared.protocol.loader import load_protocol
 
@@ -107,7 +108,10 @@ def open_identity(home: Home, settings: Settings) -> Identity:
 
 
 def open_home_store(home: Home, settings: Settings) -> SqlStore:
-    """The store of a home; raises what `open_store` raises."""
+    """The store of a home, which is begun once; raises `DatabaseMissing`, and what `open_store` raises."""
+    file = home.folder / SQLITE
+    if not settings.database and home.audit_head.exists() and not file.exists():
+        raise DatabaseMissing(file=file.name)
     return open_store(home.database(settings), password_file=settings.database_password_file)
 
 

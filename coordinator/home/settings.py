@@ -17,6 +17,7 @@ from shared.web.settings import ConsoleSettings
 
 PROGRAM: Literal["ricord-coordinator"] = "ricord-coordinator"
 CONSOLE_PORT = 8421
+SQLITE = "coordinator.sqlite"  # in the home, unless the settings name another database
 
 
 class CentreConsoleSettings(ConsoleSettings):
@@ -194,4 +195,4 @@ class Home:
 
     def database(self, settings: Settings) -> str:
         """The store's SQLAlchemy URL, without a password."""
-        return settings.database or f"sqlite:///{(self.folder / 'coordinator.sqlite').resolve()}"
+        return settings.database or f"sqlite:///{(self.folder / SQLITE).resolve()}"

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
+from shared.durable import damage_of
 from shared.errors.base import RicordError
 from shared.errors.inputs import InvalidArgument
-from shared.errors.storage import DiskFull
+from shared.errors.storage import DatabaseDamaged, DiskFull
 from shared.errors.transport import BUSY_SECONDS, CoordinatorBusy, StoreUnreachable
 
 _DEFECTS = (IntegrityError, NotSupportedError, ProgrammingError)  # our statement is wrong, not the moment
@@ -36,4 +37,6 @@ def _named(error: DBAPIError, kind: str) -> RicordError:
     codes = {getattr(error.orig, name, None) for name in ("sqlite_errorcode", "sqlstate")}
     if codes & _FULL:
         return DiskFull(folder="the coordinator's database")
+    if error.orig is not None and (damage := damage_of(error.orig)):
+        return DatabaseDamaged(file="The coordinator's database", problem=damage)
     return StoreUnreachable(type(error.orig).__name__, kind=f"{kind} database", setting="database")

@@ -39,6 +39,17 @@ class DiskNearlyFull(StorageError):
     )
 
 
+class DatabaseMissing(StorageError):
+    """A database that a federation has had is not there."""
+
+    text = Text(
+        "The database {file} is missing, although this federation has a log: move the home away and restore it from "
+        "its backup; nothing was changed.",
+        ExitCode.FAILED,
+        "DATA_LOSS",
+    )
+
+
 class DatabaseDamaged(StorageError):
     """A database of a home is not whole."""
 
