@@ -1,16 +1,22 @@
 """A connection that closes, on either side and in whatever thread, is an end and no error; no more is read then."""
 
 import socket
+import ssl
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from queue import Queue
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
-from site_node.network import upper_layer
+from shared.errors.storage import DiskFull
+from site_node.network import c_store_response, dicomweb, upper_layer
+from site_node.network.query import Fetch
 from site_node.network.upper_layer import Connection
+from tests.factories.dicom import make_ct, write_file
 
 CLOSED = "Evt17"  # PS3.8 table 9-10
 
@@ -103,3 +109,37 @@ def test_no_handler_of_pynetdicom_spells_out_a_message() -> None:
     upper_layer.adopt(association)
     assert unbound == [*upper_layer._STANDARD_HANDLERS]
     assert len(unbound) == 4
+
+
+def test_what_tls_has_read_already_is_there(connection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The socket itself has nothing more, and would be waited for."""
+
+    class Decrypted:
+        def pending(self) -> int:
+            return 5
+
+    monkeypatch.setattr(ssl, "SSLSocket", Decrypted)
+    connection.socket = Decrypted()
+    assert connection.ready
+
+
+@pytest.mark.parametrize(("error", "reason"), [(DiskFull(folder="x"), "disk-full"), (OSError(5, "x"), "not-kept")])
+def test_an_image_that_was_not_kept_has_its_reason(tmp_path: Path, error: Exception, reason: str) -> None:
+    """It is no arrived one."""
+    (image,) = make_ct(slices=1, rows=8)
+    content = write_file(image, tmp_path / "image.dcm").read_bytes()
+    fetch = Fetch(study_uid=str(image.StudyInstanceUID))
+    kept: Any = SimpleNamespace(check_space=lambda _: None, store=Mock())
+    assert dicomweb._store(content, fetch, kept, 0) == ""
+    kept.store.side_effect = error
+    assert dicomweb._store(content, fetch, kept, 0) == reason
+
+
+def test_a_uid_in_an_answer_is_of_even_length() -> None:
+    """None is empty, and what no UID may hold is replaced (PS3.5 9.1)."""
+    assert [c_store_response._uid(value) for value in (None, "1.2", "1.22", "1.é")] == [
+        b"",
+        b"1.2\0",
+        b"1.22",
+        b"1.?\0",
+    ]

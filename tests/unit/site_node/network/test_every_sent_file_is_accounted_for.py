@@ -5,6 +5,8 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from pydicom import dcmread
@@ -258,3 +260,22 @@ def test_a_pacs_that_goes_away_is_an_error_where_it_answered_for_no_file(
     else:
         with pytest.raises(PacsUnreachable):
             batch.run()
+
+
+def test_a_file_that_breaks_in_the_middle_is_no_sent_one(source: Path) -> None:
+    """Nobody knows what the PACS has of it, so the association ends, and the others go over another."""
+    files = list_files([source]).files[:3]
+    batch = store_scu._Batch(files, SendSettings(host="127.0.0.1", port=1, ae_title="PACS"), None)
+
+    def send_c_store(path: Path) -> SimpleNamespace:
+        if path == files[1].path:
+            raise ValueError("of the test")
+        return SimpleNamespace(get=lambda _: 0)
+
+    accepted = [SimpleNamespace(abstract_syntax=file.kind[0], transfer_syntax=[file.kind[1]]) for file in files]
+    association: Any = SimpleNamespace(accepted_contexts=accepted, send_c_store=send_c_store)
+    with pytest.raises(store_scu._AnswerLost):
+        batch._send_over(association)
+    assert (batch.sent, batch.failed) == ({files[0].path}, {files[1].path: "unreadable"})
+    batch._send_over(association)
+    assert batch.sent == {files[0].path, files[2].path}
