@@ -9,8 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
-from coordinator.curation.review.contact_sheet import EVERY, FILM, SLICE, Cell, Row, Slices, film_row, sheets_of
-from coordinator.curation.review.images import Image, read_image
+from coordinator.curation.review.contact_sheet import (
+    EVERY,
+    FILM,
+    SLICE,
+    Cell,
+    Row,
+    Slices,
+    cell_of,
+    empty_row,
+    film_row,
+    sheets_of,
+)
+from coordinator.curation.review.images import Image, read_image, to_grey
 from shared.ids import Uid
 from tests.factories.dicom import changed, make_ct, make_dx, write_file
 
@@ -127,3 +138,69 @@ def test_no_number_of_a_header_ends_a_sheet(centre: str, width: str, slope: str,
         slices = Slices()
         assert len(film_row(image, image.values(0)).cells) == 5
         assert len([*slices.add(part, part.values(0)), *slices.rest()]) == 1
+
+
+@pytest.mark.parametrize(
+    ("header", "window"),
+    [
+        ({"WindowCenter": 100, "WindowWidth": 40}, (80.0, 120.0)),
+        ({"WindowCenter": [100, 7], "WindowWidth": [40, 7]}, (80.0, 120.0)),
+        ({"WindowCenter": None, "WindowWidth": 40}, None),
+        ({"WindowCenter": 100, "WindowWidth": None}, None),
+        ({"WindowCenter": 100, "WindowWidth": 0}, None),
+        ({"WindowCenter": 100, "WindowWidth": 1}, (99.5, 100.5)),
+    ],
+)
+def test_a_window_is_the_headers_first(
+    tmp_path: Path, header: dict[str, object], window: tuple[float, float] | None
+) -> None:
+    """One that lacks a part, or is narrower than a value, is none."""
+    assert read_image(UID, write_file(changed(make_dx(), header), tmp_path / "film")).window == window
+
+
+def test_what_all_frames_share_counts(tmp_path: Path) -> None:
+    """An enhanced object states slope and intercept in its shared functional groups (PS3.3 C.7.6.16)."""
+    image, group, macro = make_ct(slices=1)[0], Dataset(), Dataset()
+    macro.RescaleSlope, macro.RescaleIntercept = 2, -1000
+    group.PixelMeasuresSequence, group.PixelValueTransformationSequence = [Dataset()], [macro]
+    image.SharedFunctionalGroupsSequence = [group]
+    del image.RescaleSlope, image.RescaleIntercept
+    read = read_image(UID, write_file(image, tmp_path / "image"))
+    assert (read.slope, read.intercept) == (2.0, -1000.0)
+
+
+def test_colours_lie_side_by_side() -> None:
+    """A letter in one colour of three shows beside the others, not mixed with them."""
+    picture = np.zeros((4, 5, 3), dtype=np.uint8)
+    picture[1, 2, 1] = 200
+    assert np.argwhere(to_grey(picture)).tolist() == [[1, 7]]
+    assert to_grey(picture).shape == (4, 15)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(10, 20), (20, 10), (200, 100), (1, 300)])
+def test_a_picture_keeps_its_proportions(rows: int, columns: int) -> None:
+    """All of it is in its square, as large as it can be."""
+    light = cell_of(np.full((rows, columns), 255, dtype=np.uint8), 40) == 255
+    across, down = int(light[0].sum()), int(light[:, 0].sum())
+    assert (max(across, down), int(light.sum())) == (40, across * down)
+    assert abs(down - max(1, 40 * rows / max(rows, columns))) < 1
+
+
+@pytest.mark.parametrize("is_film", [True, False])
+def test_a_cross_is_no_picture(is_film: bool) -> None:
+    """Both diagonals are light, and it stands on a sheet of its kind."""
+    row = empty_row(film(modality="DX" if is_film else "CT"))
+    (cell,) = row.cells
+    side = len(cell)
+    assert (side, row.is_film) == (FILM if is_film else SLICE, is_film)
+    light = [[cell[place, place], cell[place, side - 1 - place]] for place in range(10, side - 10)]
+    assert np.min(light) > cell[side // 2, 5]
+
+
+def test_numbers_of_any_range_keep_their_order() -> None:
+    """Wider than 16 bits, or with fractions: five bands are five greys, in their order."""
+    for values in (np.array(STEPS, dtype=np.int64) * 500_000, np.array(STEPS, dtype=np.float32) + 0.25):
+        row = film_row(film(), np.repeat(values, 20)[None, :].repeat(100, axis=0))
+        often = bands(row.cells[3])
+        assert often == sorted(set(often))
+        assert row.is_film
