@@ -15,6 +15,7 @@ from shared.errors.trust import AuditContradicted
 from site_node.home.ledger import STATE_ORDER, State
 from site_node.membership.witness import Contradiction, Witness
 from site_node.node import daily_proof, passes
+from site_node.node.crew import Crew
 from site_node.node.daily_proof import DailyProof
 from site_node.node.obstacles import keep_obstacle, kept_obstacle
 from site_node.node.open import Node, open_node
@@ -105,3 +106,21 @@ def test_the_audit_log_is_asked_for_once_an_hour_after_a_failure(
     Witness(node.home).stop(Contradiction(problem="it was cut", seen_at=datetime.now(UTC)))
     DailyProof().ask_if_due(node.home, member)
     assert len(asked) == 2 + is_again
+
+
+def test_a_crew_that_is_there_works_and_stays(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass without one has its own, which ends with it."""
+    asked = list[str]()
+
+    class Noting(Crew):
+        def workers(self, *_: object) -> None:
+            asked.append("workers")
+
+        def close(self) -> None:
+            asked.append("close")
+
+    monkeypatch.setattr(passes, "Crew", Noting)
+    run_pass(node, State.INCLUDED, crew=Noting())
+    assert asked == ["workers"]
+    run_pass(node, State.INCLUDED)
+    assert asked == ["workers", "workers", "close"]

@@ -113,6 +113,13 @@ def test_before_enrolment_the_agreements_next_step_is_shown(federation: Federati
     assert (count, "the coordinator countersigns" in following) == (4, True)
 
 
+def test_a_site_that_is_not_enrolled_takes_no_part(tmp_path: Path) -> None:
+    """And nobody need read an agreement for that."""
+    with open_node(init_home(tmp_path, name="General")) as node:
+        work = federated_work(node, running=True)
+    assert (work.modes, work.possible, work.next) == ((), False, "the site is not enrolled")
+
+
 def test_federated_work_is_explained(federation: Federation) -> None:
     """Whether the agreement covers it, the policy allows it, and who does it."""
     home = federation.site("Federated Hospital", modes=("submit", "training"))[0]

@@ -10,6 +10,7 @@ from shared.ids import Sha256
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
 from site_node.home.records import Records
+from site_node.node.conflicts import withdraw
 from site_node.node.intake import Intake, enter_reception
 from site_node.node.pipeline import Pipeline
 from site_node.receive.folder import NO_PATIENT_ID, Reception
@@ -282,3 +283,13 @@ def test_refused_files_are_counted_once_and_named_for_the_person(home: SiteHome,
     names = home.quarantine / "files.jsonl"
     assert "DOE/letter.txt" in names.read_text()
     assert names.stat().st_mode & 0o077 == 0
+
+
+def test_versions_of_an_image_that_is_not_here_leave_a_study_as_it_is(home: SiteHome, ledger: Ledger) -> None:
+    """However far it came."""
+    receive(home, ledger, make_study(home, "good", files=1))
+    ledger.advance(key_of("good"), State.INCLUDED)
+    before = ledger.study(key_of("good"))
+    other = make_study(home, "good", files=2).instances[1]
+    withdraw(key_of("good"), [other], home, ledger)
+    assert ledger.study(key_of("good")).is_as(before)

@@ -216,3 +216,14 @@ def test_a_copy_that_cannot_be_removed_stops_no_study(
     assert list(home.spool.iterdir())
     Pipeline(home, ledger, make_stages(home, tmp_path / "submitted")).run()
     assert list(home.spool.iterdir()) == []
+
+
+def test_what_is_outdated_is_not_validated(home: SiteHome, ledger: Ledger, tmp_path: Path) -> None:
+    """It is de-identified again, by what is in force now."""
+    enter(home, ledger, make_study(home, NAMES[0]))
+    stages, outdated = make_stages(home, tmp_path / "submitted"), iter([True])
+    deidentify, validate = Mock(side_effect=stages.deidentify), Mock(side_effect=stages.validate)
+    made = replace(stages, deidentify=deidentify, validate=validate, is_outdated=lambda _: next(outdated, False))
+    Pipeline(home, ledger, made).run(State.VALIDATED)
+    assert (deidentify.call_count, validate.call_count) == (2, 1)
+    assert ledger.study(key_of(NAMES[0])).state is State.VALIDATED

@@ -66,3 +66,14 @@ def test_it_is_compared_with_the_one_agreed_to_else_with_the_last(node: Node) ->
     assert list(changes_here(member(node, "0" * 64)))[1] == agreed
     kept.use(Sha256("0" * 64))
     assert list(changes_here(node))[1] == agreed
+
+
+@pytest.mark.parametrize("is_covered", [False, True])
+def test_an_edition_begins_where_the_agreement_covers_it(node: Node, is_covered: bool) -> None:
+    """Once; before enrolment whatever is installed does."""
+    kept = KeptEditions(node.home)
+    begin_edition(member(node, "a" * 64, is_covered=is_covered))
+    assert kept.in_use == (node.edition.digest if is_covered else None)
+    assert len(kept.all()) == is_covered
+    begin_edition(node)
+    assert (kept.in_use, len(kept.all())) == (node.edition.digest, 1)

@@ -63,7 +63,8 @@ def test_a_worker_ends_with_its_owner(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_worker_answers_each_task_until_its_owner_closes(monkeypatch: pytest.MonkeyPatch) -> None:
     """In order, and nothing more; its end is no error."""
     monkeypatch.setattr(worker_processes, "be_quiet", lambda: None)
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    ignored = list[tuple[object, object]]()
+    monkeypatch.setattr(signal, "signal", lambda *both: ignored.append(both))
     ours, theirs = multiprocessing.Pipe()
     working = threading.Thread(target=worker_processes._serve, args=(theirs, "site_node.node.crew"))
     working.start()
@@ -72,6 +73,7 @@ def test_a_worker_answers_each_task_until_its_owner_closes(monkeypatch: pytest.M
         assert ours.poll(30)
         assert ours.recv() == result
     assert not ours.poll(0.1)
+    assert ignored == [(signal.SIGINT, signal.SIG_IGN)], "an interrupt is for the owner"
     ours.close()
     working.join(30)
     assert not working.is_alive()

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -242,3 +243,17 @@ def test_the_service_waits_after_each_pass(node: Node, monkeypatch: pytest.Monke
     acquisition = Acquisition(node.home, node.settings, node.stages.names)
     service._serve(node, stop, acquisition, Watch(node.home))
     assert waits == [node.settings.poll_seconds] * 3
+
+
+@pytest.mark.parametrize("is_enrolled", [False, True])
+def test_once_asks_the_coordinator_what_is_due(node: Node, monkeypatch: pytest.MonkeyPatch, is_enrolled: bool) -> None:
+    """For the proof of its audit log and for what became of studies; before enrolment there is none to ask."""
+    asked = list[str]()
+    for name in ("DailyProof", "StatesWatch"):
+        due = SimpleNamespace(ask_if_due=lambda *_, name=name: asked.append(name))
+        monkeypatch.setattr(service, name, lambda due=due: due)
+    monkeypatch.setattr(service, "receive_source", lambda *_, **__: INTAKE)
+    monkeypatch.setattr(service, "run_pass", lambda *_, **__: Pass())
+    membership: Any = SimpleNamespace()
+    service.run_once(replace(node, membership=membership if is_enrolled else None), threading.Event())
+    assert asked == (["DailyProof", "StatesWatch"] if is_enrolled else [])
