@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from coordinator.commands.console import PACKAGES
 from coordinator.commands.home_folder import folder_of
 from coordinator.commands.output import AsJson
 from coordinator.curation.deciding import Decider, checked_reasons
@@ -27,12 +28,15 @@ from coordinator.curation.review.reviewing import (
 )
 from coordinator.curation.review.sending import keep_for_site, send_decisions
 from coordinator.curation.review.verdict import worst
+from coordinator.home.signals import stop_signals
 from shared.counts import counted
 from shared.errors.inputs import InvalidArgument, NotFound
+from shared.errors.transport import TransportError
+from shared.extras import require_extra
 from shared.ids import Sha256, Uid
 from shared.member import member_channel
 from shared.submission_state import SubmissionState
-from shared.terminal import make_app, print_json, print_line, print_table
+from shared.terminal import make_app, print_json, print_line, print_table, report
 
 Acting = Callable[[Change, Case, Actor, OpenedStudy | None], None]
 
@@ -167,6 +171,29 @@ def reject(context: typer.Context, submission: Id, reason: Why, person: Person =
 def reopen(context: typer.Context, submission: Id, reason: Why, person: Person = "") -> None:
     """Take back a rejection: the study is checked and reviewed anew."""
     _decide(context, submission, person, _acting(Act.REOPEN), state=SubmissionState.QUARANTINED, reasons=reason)
+
+
+@review.command()
+def serve(
+    context: typer.Context,
+    person: Person = "",
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Where the pages are, on this machine alone.")] = 8423,
+) -> None:
+    """Serve the pages at which you look at contact sheets and confirm studies, until Ctrl-C; the link works once."""
+    with opened_register(context) as (home, register, _opened_studies):
+        require_extra("curation", *PACKAGES)
+        from coordinator.curation.review.console.served import review_served
+
+        def send() -> None:
+            try:
+                with deciding(home) as decider:
+                    send_decisions(register, decider)
+            except TransportError as error:  # the next `curate open` sends it
+                report(error, as_json=False)
+
+        with stop_signals() as stop, review_served(home, register, person, port, send) as link:
+            print_line(f"ready: {link}")
+            stop.wait()
 
 
 @review.command()
