@@ -1,5 +1,7 @@
 """Agreements: drafted, countersigned and suspended at a page, and how each version differs from the one before."""
 
+from datetime import UTC, datetime, timedelta
+
 from coordinator.console.centre import Centre
 from coordinator.console.moments import moment_of
 from coordinator.console.versions import versions_of
@@ -9,13 +11,13 @@ from shared.agreement import AgreementTerms, Mode
 from shared.agreement_page import terms_page
 from shared.agreement_steps import next_step
 from shared.errors.console import ChangedMeanwhile
-from shared.errors.inputs import InvalidArgument
+from shared.errors.inputs import InputError, InvalidArgument
 from shared.proto.ricord.v1 import agreement_pb2 as pb
 from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub
 from shared.web.console import Page
 from shared.web.visit import Answer, Redirect, Shown, Visit
 
-_TEXTS = ("curator", "scope", "modalities", "licence", "ethics_reference", "expires")
+_FIELDS = ("curator", "scope", "modalities", "studies", "licence", "ethics_reference", "expires")
 _AMENDED = frozenset({"executed", "suspended", "terminated", "expired"})
 
 
@@ -46,7 +48,16 @@ class AgreementPages:
         return Shown("agreement.html", _values(self._fetched(visit)))
 
     def _draft(self, visit: Visit) -> Answer:
-        """Write the terms that the form says, of the first version or of the next."""
+        """Write the terms that the form says, or show it again as it was written, with what is wrong."""
+        try:
+            agreement = self._drafted(visit)
+        except InputError as error:
+            values = _values(self._fetched(visit))
+            entered = {name: visit.form.optional(name) for name in _FIELDS} | {"modes": visit.form.texts("modes")}
+            return Shown("agreement.html", {**values, "entered": entered, "problem": error.public}, 400)
+        return Redirect(f"/agreements/{agreement.id}", "drafted")
+
+    def _drafted(self, visit: Visit) -> pb.Agreement:
         agreement, form = self._checked(visit), visit.form
         text = agreement.amendment_terms or agreement.terms
         before = drafts.draft_of(AgreementTerms.model_validate_json(text)) if text else None
@@ -67,7 +78,7 @@ class AgreementPages:
                 asking.ask(stub.AmendAgreement, pb.AmendAgreementRequest(draft=request))
             else:
                 asking.ask(stub.DraftAgreement, request)
-        return Redirect(f"/agreements/{agreement.id}", "drafted")
+        return agreement
 
     def _execute(self, visit: Visit) -> Answer:
         """Countersign what was shown. A join token stands on the answer alone, which no history keeps."""
@@ -114,16 +125,40 @@ def _values(answer: pb.GetAgreementResponse) -> dict[str, object]:
         "seen": _seen(agreement),
         "terms": terms,
         "page": terms_page(terms) if terms else "",
-        "expires_on": f"{terms.expires_at:%Y-%m-%dT%H:%M:%S+00:00}" if terms and terms.expires_at else "",
+        "entered": _entered(terms),
+        "problem": "",
         "text": answer.text,
         "versions": versions_of(answer),
         "modes": [mode.value for mode in Mode],
-        "scope": terms.scope.description if terms else drafts.USUAL_SCOPE,
         "is_amended": state in _AMENDED,
         "may_draft": state != "interested",
         "may_execute": state in {"signed", "suspended"} or agreement.HasField("amendment_consent"),
         "token": "",
     }
+
+
+def _entered(terms: AgreementTerms | None) -> dict[str, object]:
+    """What the form says before somebody changes it: the terms that are there, else the usual ones."""
+    if terms is None:
+        usual = {"modes": (Mode.SUBMIT.value,), "scope": drafts.USUAL_SCOPE, "modalities": "CT,CR,DX"}
+        return {**dict.fromkeys(_FIELDS, ""), **usual, "licence": "CC BY-NC 4.0"}
+    return {
+        "curator": terms.curator.name,
+        "modes": tuple(mode.value for mode in terms.modes),
+        "scope": terms.scope.description,
+        "modalities": ",".join(terms.scope.modalities),
+        "studies": str(terms.scope.studies or ""),
+        "licence": terms.licence,
+        "ethics_reference": terms.ethics_reference or "",
+        "expires": _last_day_of(terms.expires_at) if terms.expires_at else "",
+    }
+
+
+def _last_day_of(end: datetime) -> str:
+    """The last day before an end at midnight, as it is written; of another end the moment."""
+    end = end.astimezone(UTC)
+    at_midnight = (end.hour, end.minute, end.second, end.microsecond) == (0, 0, 0, 0)
+    return f"{end - timedelta(days=1):%Y-%m-%d}" if at_midnight else f"{end:%Y-%m-%dT%H:%M:%S+00:00}"
 
 
 def _seen(agreement: pb.Agreement) -> str:

@@ -141,14 +141,30 @@ def test_a_form_that_is_sent_twice_decides_once(federation: Federation, console:
 def test_terms_that_are_none_are_a_sentence(
     federation: Federation, console: CentreConsole, changes: dict[str, str], says: str
 ) -> None:
-    """Nothing is drafted, and the hospital is where it was."""
+    """Nothing is drafted, the hospital is where it was, and what was written stands on the page that says so."""
     name = f"Hospital without {', '.join(changes)} {says.split(maxsplit=1)[0]}"
     federation.invite(name)
     operator = console.person(Role.OPERATOR)
     assert decide(operator, agreement_of(operator, name), "draft", **TERMS | changes) in {400, 404}
     assert says in operator.said.text
     assert "--" not in re.sub(r"<[^>]*>", "", operator.said.text)
+    entered = TERMS | {"scope": "What was written <b>"} | changes
+    assert decide(operator, agreement_of(operator, name), "draft", **entered) == 400
+    assert "What was written &lt;b&gt;" in operator.said.text
+    assert all(f'value="{text}"' in operator.said.text for text in changes.values() if text.strip() and text[0] != "s")
     assert state_of(federation, name) is State.INVITED
+
+
+@pytest.mark.parametrize("day", ["2031-12-31", "2030-02-28T12:30:00+00:00"])
+def test_the_last_day_is_shown_as_it_was_written(federation: Federation, console: CentreConsole, day: str) -> None:
+    """The form of the next version has the day, not the midnight after it, so that offering it again keeps the day."""
+    name = f"Hospital until {day[:10]}"
+    federation.invite(name)
+    operator = console.person(Role.OPERATOR)
+    agreement = agreement_of(operator, name)
+    for _ in range(2):
+        assert decide(operator, agreement, "draft", **TERMS | {"expires": day}) == 303
+        assert f'name="expires" autocomplete="off" value="{day}"' in operator.open(f"/agreements/{agreement}")
 
 
 def test_a_decision_while_the_coordinator_is_away_is_none(tmp_path: Path) -> None:
