@@ -47,12 +47,15 @@ class AgreementPages:
     def _values(self, offered: ReadAgreement | None, token: str, problem: str = "") -> dict[str, object]:
         self._home.load()
         membership = membership_of(self._home)
-        terms = offered.terms if offered else membership.terms if membership else None
+        signed = signed_before(self._home) if not membership and IdentityFiles(self._home).consent.exists() else None
+        shown = offered or membership or signed
+        terms = shown.terms if shown else None
         own = load_signing(self._home.signing_key).public.fingerprint
         return {
             "step": step_of(self._home),
             "membership": membership,
             "offered": offered,
+            "signed": signed,
             "text": offered.text if offered else _text_in_force(self._home, membership),
             "terms": terms,
             "page": terms_page(terms) if terms else "",

@@ -1,5 +1,6 @@
 """Signing the agreement that was read."""
 
+from contextlib import closing
 from datetime import UTC, datetime
 
 from pydantic import ValidationError
@@ -17,6 +18,8 @@ from shared.signed import Signed
 from shared.token import Token, TokenKind
 from shared.wire import UNARY_SECONDS, at_enrolment, to_signed
 from site_node.home.folder import SiteHome
+from site_node.home.ledger import Ledger
+from site_node.home.words import NO_STUDY
 from site_node.membership.invitation import check_same_root, fetch
 from site_node.membership.record import IdentityFiles
 
@@ -33,7 +36,14 @@ def sign_agreement(home: SiteHome, token_text: str, *, signatory: str) -> Agreem
     signed = signed_consent(home, terms, signatory)
     request = SignAgreementRequest(token_secret=token.secret, consent=to_signed(signed), verify_key=key.public.text)
     at_enrolment(token, lambda channel: EnrolmentServiceStub(channel).SignAgreement(request, timeout=UNARY_SECONDS))
+    note_signed(home, terms, signatory)
     return terms
+
+
+def note_signed(home: SiteHome, terms: AgreementTerms, signatory: str) -> None:
+    """Keep in the home's audit who signed what."""
+    with closing(Ledger(home.ledger)) as ledger:
+        ledger.audit(signatory, "agreement-sign", NO_STUDY, f"{terms.id}, version {terms.version}")
 
 
 def signed_consent(home: SiteHome, terms: AgreementTerms, signatory: str) -> Signed:

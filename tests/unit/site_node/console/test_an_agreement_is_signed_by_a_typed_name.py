@@ -57,6 +57,12 @@ def test_an_agreement_is_signed_by_a_typed_name(tmp_path: Path) -> None:
         assert [sign(signatory, page) for _ in range(2)] == [303, 303]
         assert signed_before(home).signatory == f"{NAME}, Director"
         assert signed_before(home).terms.id in terms
+        page = viewer.open("/agreement")
+        assert f"{NAME}, Director signed it on" in page
+        assert "Chest imaging of one hospital" in page
+        (event,) = ledger.events()
+        assert (event.actor, event.action) == (f"{NAME}, Director", "agreement-sign")
+        assert event.detail == f"{signed_before(home).terms.id}, version 1"
         enrol(home, federation.execute("General"))
         assert "In force" in viewer.open("/agreement")
         assert "Chest imaging of one hospital" in viewer.open("/agreement")
