@@ -9,6 +9,7 @@ import pytest
 
 from shared.errors.base import ExitCode
 from tests.factories.dicom import make_dx, write_file
+from tests.factories.ports import free_port
 from tests.peers import check_no_defect
 
 BIN = Path(sys.executable).parent
@@ -106,9 +107,11 @@ def test_init_does_not_touch_a_home_that_is_there(home: Path) -> None:
 def test_a_coordinator_that_is_not_there_is_another_exit_code(tmp_path: Path) -> None:
     """An unreachable coordinator has an exit code of its own, on which a script may try again."""
     home = tmp_path / "coordinator"
-    assert run("ricord-coordinator", "--home", str(home), "init", "--federation", "nobody-home").returncode == 0
+    main = str(free_port())
+    init = ("init", "--federation", "nobody-home", "--main-port", main)
+    assert run("ricord-coordinator", "--home", str(home), *init).returncode == 0
     result = run("ricord-coordinator", "--home", str(home), "site", "list")
-    assert_one_sentence(result, ExitCode.UNREACHABLE, "127.0.0.1:7444")
+    assert_one_sentence(result, ExitCode.UNREACHABLE, f"127.0.0.1:{main}")
 
 
 def test_debug_shows_where_and_never_what(home: Path, tmp_path: Path) -> None:
