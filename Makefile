@@ -23,7 +23,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 federation: $(INSTALLED) ## Three hospitals and a coordinator on this machine (ARGS="--keep --data DIR --json FILE")
 	$(BIN)/python compose/local.py $(ARGS)
 
-reading: $(INSTALLED) ## Films of three hospitals, reviewed, and pages for three readers and an adjudicator; prints their links
+reading: $(INSTALLED) ## Films of three hospitals, and pages for three readers and an adjudicator; ARGS=--by-hand: for the review, too
 	$(BIN)/python compose/reading.py $(ARGS)
 
 code-lint: $(INSTALLED) ## Linters, types and import rules
