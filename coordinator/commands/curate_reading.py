@@ -101,7 +101,7 @@ def list_films(context: typer.Context, as_json: AsJson = False) -> None:
                 "site_id": case.site_id,
                 "state": case.state,
                 "reads": len((reads := reads_of(reading_, case)).by_reader),
-                "undecided": list(result.undecided) if (result := reads.vote(definition)) else [],
+                "undecided": list(result.undecided) if _is_open(case) and (result := reads.vote(definition)) else [],
             }
             for case in _films(reading_)
         ]
@@ -155,6 +155,11 @@ def agreement(
 def _people(home: CuratorHome) -> Iterator[People]:
     with closing(Store(home.readers)) as store:
         yield People(store)
+
+
+def _is_open(case: Case) -> bool:
+    """Whether something of a film may still be undecided."""
+    return case.state is CaseState.ACCEPTED
 
 
 def _films(reading_: Reading) -> list[Case]:

@@ -31,9 +31,12 @@ def chromium() -> Iterator[Browser]:
 class Watched:
     """A page of a new person's browser. `complaints` are its console's messages, reports of the policy among them."""
 
-    def __init__(self, browser: Browser, address: str, *, scripts: bool = True, dark: bool = False) -> None:
+    def __init__(
+        self, browser: Browser, address: str, *, scripts: bool = True, dark: bool = False, touch: bool = False
+    ) -> None:
         scheme = "dark" if dark else "light"
-        context = browser.new_context(java_script_enabled=scripts, viewport=WIDE, color_scheme=scheme)  # type: ignore[arg-type] # as documented
+        kinds = {"java_script_enabled": scripts, "has_touch": touch}
+        context = browser.new_context(viewport=WIDE, color_scheme=scheme, **kinds)  # type: ignore[arg-type] # as documented
         context.set_default_timeout(10_000)
         self.page: Page = context.new_page()
         self.address = address

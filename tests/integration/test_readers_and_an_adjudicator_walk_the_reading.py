@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from coordinator.cli import app
 from tests.factories.chromium import Watched, chromium
 from tests.factories.consoles import PASSPHRASE
+from tests.factories.opened import write_opened
 from tests.factories.ports import free_port
 from tests.factories.programs import process
 from tests.factories.reading import film_of, invite, reading_room
@@ -198,3 +199,51 @@ def test_without_scripts_a_film_is_read_on_a_form(tmp_path: Path) -> None:
         CliRunner().invoke(app, ["--home", str(tmp_path), "curate", "reader", "remove", "reader 0"])
         page.reload()
         page.wait_for_selector("text=Sign in")
+
+
+def test_two_films_side_by_side_follow_fingers_and_keys(tmp_path: Path) -> None:
+    """On a tablet: both films of a study beside each other, a finger windows what it touches, two zoom it."""
+    (tmp_path / "curator.toml").write_text(f'protocol = "ricord"\n[reading]\nport = {free_port()}\n')
+    with ExitStack() as stack:
+        room = stack.enter_context(reading_room(tmp_path, count=0))
+        write_opened(room.opened, 1, files={"2.25.1.1": film_of(1), "2.25.1.2": film_of(2, shape=(300, 240))})
+        room.enter()
+        browser = stack.enter_context(chromium())
+        stack.enter_context(process("coordinator.cli", tmp_path, "curate", "reading", "serve", ready="ready"))
+        link = invite(tmp_path, "reader 0", "reader")
+        reader = Watched(browser, link.partition("/invitation/")[0], touch=True)
+        reader.join(link, PASSPHRASE)
+        page = reader.open("/")
+        page.tap("text=Read the next")
+        shown(page)
+        films = page.locator(".film")
+        left, right = films.nth(0).bounding_box(), films.nth(1).bounding_box()
+        assert left is not None
+        assert right is not None
+        assert left["y"] == right["y"]
+        assert left["x"] + left["width"] <= right["x"]
+        assert abs(left["width"] - right["width"]) < 2
+        before = [films.nth(number).locator(".state").inner_text() for number in (0, 1)]
+        touch = page.context.new_cdp_session(page)
+        x, y = right["x"] + 60, right["y"] + 60
+
+        def fingers(kind: str, *places: tuple[float, float]) -> None:
+            points = [{"x": across, "y": down, "id": number} for number, (across, down) in enumerate(places)]
+            touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+        fingers("touchStart", (x, y))
+        fingers("touchMove", (x + 50, y + 30))
+        fingers("touchEnd")
+        page.wait_for_timeout(100)
+        windowed = films.nth(1).locator(".state").inner_text()
+        assert windowed != before[1]
+        fingers("touchStart", (x, y), (x + 40, y))
+        fingers("touchMove", (x - 20, y), (x + 90, y))
+        fingers("touchEnd")
+        page.wait_for_timeout(100)
+        assert films.nth(1).locator(".state").inner_text().rpartition(",")[2] != windowed.rpartition(",")[2]
+        assert films.nth(0).locator(".state").inner_text() == before[0]
+        reader.check("reading-two-films")
+        page.tap("input[value=negative]")
+        page.tap("text=Record it")
+        page.wait_for_selector("text=Nothing is left")
