@@ -12,7 +12,7 @@ from shared.errors.trust import TokenUsed
 from shared.terminal import make_app, print_json, print_line
 from site_node.commands.options import Json, home_of
 from site_node.home.folder import SiteHome
-from site_node.membership.agreement import sign_agreement, signed_before
+from site_node.membership.agreement import note_signed, sign_agreement, signed_before
 from site_node.membership.amendment import fetch_countersigned, read_amendment, sign_amendment
 from site_node.membership.invitation import read_agreement
 from site_node.membership.record import load_membership
@@ -83,6 +83,7 @@ def sign(
     except TokenUsed:
         _show_signed(home, as_json=as_json)
         return
+    note_signed(home, terms, signatory)
     if as_json:
         print_json({"agreement": terms.id, "version": terms.version, "state": "signed"})
     else:

@@ -11,7 +11,7 @@ from shared.manifest import canonical_json
 from shared.web.console import Page
 from shared.web.visit import Answer, Redirect, Shown, Visit
 from site_node.home.folder import SiteHome
-from site_node.membership.agreement import sign_agreement, signed_before
+from site_node.membership.agreement import note_signed, sign_agreement, signed_before
 from site_node.membership.amendment import read_amendment, sign_amendment
 from site_node.membership.invitation import ReadAgreement, read_agreement
 from site_node.membership.record import IdentityFiles, Membership
@@ -77,9 +77,10 @@ class AgreementPages:
         token = visit.form.optional("token", most=_MOST_TOKEN)
         try:
             if token:
-                sign_agreement(self._home, token, signatory=signatory)
+                terms = sign_agreement(self._home, token, signatory=signatory)
             else:
-                sign_amendment(self._home, signatory=signatory)
+                terms = sign_amendment(self._home, signatory=signatory)
+            note_signed(self._home, terms, signatory)
         except TokenUsed:  # a form that was sent twice
             signed_before(self._home)
         return Redirect("/agreement", "signed")

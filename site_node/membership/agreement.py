@@ -36,7 +36,6 @@ def sign_agreement(home: SiteHome, token_text: str, *, signatory: str) -> Agreem
     signed = signed_consent(home, terms, signatory)
     request = SignAgreementRequest(token_secret=token.secret, consent=to_signed(signed), verify_key=key.public.text)
     at_enrolment(token, lambda channel: EnrolmentServiceStub(channel).SignAgreement(request, timeout=UNARY_SECONDS))
-    note_signed(home, terms, signatory)
     return terms
 
 

@@ -12,7 +12,7 @@ from shared.proto.ricord.v1.membership_pb2_grpc import MembershipServiceStub
 from shared.signed import Signed
 from shared.wire import UNARY_SECONDS, from_signed, to_signed
 from site_node.home.folder import SiteHome
-from site_node.membership.agreement import note_signed, signed_consent
+from site_node.membership.agreement import signed_consent
 from site_node.membership.invitation import ReadAgreement, checked_offer, keep_draft
 from site_node.membership.record import (
     IdentityFiles,
@@ -46,7 +46,6 @@ def sign_amendment(home: SiteHome, *, signatory: str) -> AgreementTerms:
     request = SignAmendmentRequest(consent=to_signed(signed_consent(home, terms, signatory)))
     with member_channel(member_of(membership)) as channel:
         MembershipServiceStub(channel).SignAmendment(request, timeout=UNARY_SECONDS)
-    note_signed(home, terms, signatory)
     return terms
 
 

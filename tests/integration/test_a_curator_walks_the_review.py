@@ -64,6 +64,7 @@ def review(folder: Path, browser: Browser) -> Iterator[tuple[Watched, Register, 
 
 
 def press(page: Page, key: str, until: str) -> None:
+    page.wait_for_load_state()  # with its script, which has the keys
     page.keyboard.press(key)
     page.wait_for_selector(f"text={until}")
 
@@ -83,6 +84,7 @@ def test_a_curator_walks_the_review(tmp_path: Path) -> None:
         page.check("input[name=allow]")
         press(page, "c", "Case 2, sheet 1 of 1")
         press(page, "t", "1 text")
+        page.wait_for_load_state()
         page.keyboard.press("r")
         page.keyboard.type("a name in the corner")
         press(page, "Enter", "Case 3, sheet 1 of 1")
@@ -90,6 +92,7 @@ def test_a_curator_walks_the_review(tmp_path: Path) -> None:
         page.locator("input[name=instance]").nth(4).check()
         curator.check("review-ct")
         press(page, "l", "19 good, 1 localizer")
+        page.wait_for_load_state()
         page.keyboard.press("ArrowLeft")
         page.wait_for_selector("text=Case 3, sheet 1")
         press(page, "g", "20 good")

@@ -59,7 +59,7 @@ def fail() -> NoReturn:
 
 
 def test_the_engine_has_a_pulse(federation: Federation) -> None:
-    with pytest.raises(ServiceStuck):
+    with pytest.raises(ServiceNotRunning):
         check_engine(federation.home)
     federation.home.federation.mkdir(exist_ok=True)
     engine_pulse(federation.home).beat("waiting")
