@@ -65,7 +65,9 @@ def curves_of(rounds_by_name: Mapping[str, Sequence[Mapping[str, Any]]]) -> list
         high = max((value for values in lines.values() for value in values if value is not None), default=0.0)
         high = 1.0 if key == "auc" else high
         if lines:
-            shown = tuple(Line(name, points(values, 0.0, high)) for name, values in lines.items())
+            most = max(map(len, lines.values()))  # a shorter run ends before the right
+            longer = {name: [*values, *[None] * (most - len(values))] for name, values in lines.items()}
+            shown = tuple(Line(name, points(values, 0.0, high)) for name, values in longer.items())
             drawn.append(Curves(title, 0.0, high, shown))
     return drawn
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,3 +47,14 @@ def test_each_site_that_shows_its_own_has_a_line() -> None:
         "b, site 123456",
     ]
     assert curves_of({"all sites": []}) == []
+
+
+@given(st.lists(st.integers(2, 9), min_size=2, max_size=4))
+def test_runs_of_any_length_share_their_axis(lengths: list[int]) -> None:
+    """A round is at the same place in every run that is compared, so that a shorter run ends before the right."""
+    runs = {f"R-{n}": [{"auc": 0.5, "sites": []}] * length for n, length in enumerate(lengths)}
+    (drawn,) = curves_of(runs)
+    for line, length in zip(drawn.lines, lengths, strict=True):
+        places = [float(point.partition(",")[0]) for point in line.points[0].split()]
+        expected = [WIDTH / (max(lengths) - 1) * number for number in range(length)]
+        assert places == pytest.approx(expected, abs=0.1)
