@@ -39,7 +39,7 @@ def blanking_of(folder: Path, named: Sequence[str] = ()) -> Blanking:
     if not named:
         boxes = tuple(box for frame in findings.frames for box in frame.blank(frame.boxes))
         if not boxes:
-            raise InvalidArgument(name="--box", problem="no text was found; name what to blank, as 0.png:10,20,200,60")
+            raise InvalidArgument(name="The box", problem="no text was found; name what to blank, as 0.png:10,20,200,60")
         return Blanking(boxes=boxes)
     frames = {frame.picture: frame for frame in findings.frames}
     return Blanking(boxes=tuple(box for text in named for box in _parse_box(text, frames, folder)))
@@ -49,7 +49,7 @@ def _parse_box(text: str, frames: dict[str, FrameWithText], folder: Path) -> tup
     match = _BOX.fullmatch(text.strip())
     if match is None or (frame := frames.get(Path(match["picture"]).name)) is None:
         problem = "give PICTURE:left,top,right,bottom with a picture that `review show` names, as 0.png:10,20,200,60"
-        raise InvalidArgument(name="--box", problem=problem)
+        raise InvalidArgument(name="The box", problem=problem)
     sides = Sides(*map(int, match["sides"].split(",")))
     with Image.open(folder / frame.picture) as picture:
         columns, rows = picture.size
@@ -58,5 +58,5 @@ def _parse_box(text: str, frames: dict[str, FrameWithText], folder: Path) -> tup
     except ValidationError:
         boxes = ()
     if not boxes or sides.left >= columns or sides.top >= rows:
-        raise InvalidArgument(name="--box", problem=f"the box covers nothing of {frame.picture}")
+        raise InvalidArgument(name="The box", problem=f"the box covers nothing of {frame.picture}")
     return boxes
