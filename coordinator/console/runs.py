@@ -100,8 +100,10 @@ def _absent(
 
 
 def _plan_lines(document: bytes) -> Iterator[tuple[str, str]]:
-    """The plan's parts as a person reads them, without what stands above or is as usual."""
-    values = Plan.model_validate_json(document).model_dump(mode="json", exclude_defaults=True, exclude=_ABOVE)
-    for name, value in values.items():
+    """The plan's parts as a person reads them, without what stands above; of what is asked, everything."""
+    plan = Plan.model_validate_json(document)
+    values = plan.model_dump(mode="json", exclude_defaults=True, exclude=_ABOVE)
+    asked = plan.model_dump(mode="json", exclude_none=True, include={str(plan.purpose)})
+    for name, value in {**values, **asked}.items():
         for inner, part in value.items() if isinstance(value, dict) else ((name, value),):
             yield inner.replace("_", " "), part if isinstance(part, str) else json.dumps(part, ensure_ascii=False)

@@ -238,11 +238,16 @@ class Console:
         """The page that asks for a passphrase, or for the use of a link; raises `InvitationInvalid`."""
         token = token or new_secret()
         status = _STATUS.get(error.text.status, HTTPStatus.INTERNAL_SERVER_ERROR) if error else HTTPStatus.OK
-        values: dict[str, object] = {"sentence": error.public if error else "", "differs": differs}
+        by_link = self._frame.by_link_alone
+        values: dict[str, object] = {
+            "sentence": error.public if error else "",
+            "differs": differs,
+            "by_link_alone": by_link,
+        }
         if path == _SIGN_IN:
             return self._with_cookie(self._html("sign_in.html", values, None, token, status=status), token)
         secret = path.removeprefix(_INVITATION)
-        values |= {"invited": self._people.invited(secret), "action": path, "by_link_alone": self._frame.by_link_alone}
+        values |= {"invited": self._people.invited(secret), "action": path}
         return self._with_cookie(self._html("invitation.html", values, None, token, status=status), token)
 
     def _begin(self, person: Person) -> Response:

@@ -4,7 +4,9 @@ import hashlib
 
 from shared.agreement import short_digest
 from shared.agreement_page import terms_page
+from shared.agreement_steps import next_step
 from shared.crypto.keys import load_signing
+from shared.errors.base import RicordError
 from shared.errors.console import ChangedMeanwhile
 from shared.errors.trust import TokenUsed
 from shared.manifest import canonical_json
@@ -15,6 +17,7 @@ from site_node.membership.agreement import note_signed, sign_agreement, signed_b
 from site_node.membership.amendment import read_amendment, sign_amendment
 from site_node.membership.invitation import ReadAgreement, read_agreement
 from site_node.membership.record import IdentityFiles, Membership
+from site_node.membership.renewal import standing
 from site_node.membership.step import step_of
 from site_node.node.open import membership_of
 
@@ -36,8 +39,17 @@ class AgreementPages:
         )
 
     def _page(self, visit: Visit) -> Answer:
+        """What is in force, and how the coordinator sees it now, which a home cannot know by itself."""
         del visit
-        return Shown("agreement.html", self._values(None, ""))
+        values, membership = self._values(None, ""), membership_of(self._home)
+        if membership is None:
+            return Shown("agreement.html", values)
+        try:
+            state = standing(membership)
+        except RicordError as error:
+            return Shown("agreement.html", {**values, "unsaid": error.public})
+        amendment = (state.amendment, next_step(state.amendment)) if state.amendment else None
+        return Shown("agreement.html", {**values, "state": (state, next_step(state.state)), "amendment": amendment})
 
     def _read(self, visit: Visit, problem: str = "") -> Shown:
         token = visit.form.optional("token", most=_MOST_TOKEN)
@@ -63,6 +75,9 @@ class AgreementPages:
             "own": own,
             "token": token,
             "problem": problem,
+            "state": None,
+            "amendment": None,
+            "unsaid": "",
             "seen": hashlib.sha256(canonical_json(offered.terms)).hexdigest() if offered else "",
         }
 

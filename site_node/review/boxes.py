@@ -39,7 +39,9 @@ def blanking_of(folder: Path, named: Sequence[str] = ()) -> Blanking:
     if not named:
         boxes = tuple(box for frame in findings.frames for box in frame.blank(frame.boxes))
         if not boxes:
-            raise InvalidArgument(name="The box", problem="no text was found; name what to blank, as 0.png:10,20,200,60")
+            raise InvalidArgument(
+                name="The box", problem="no text was found; name what to blank, as 0.png:10,20,200,60"
+            )
         return Blanking(boxes=boxes)
     frames = {frame.picture: frame for frame in findings.frames}
     return Blanking(boxes=tuple(box for text in named for box in _parse_box(text, frames, folder)))
@@ -58,5 +60,5 @@ def _parse_box(text: str, frames: dict[str, FrameWithText], folder: Path) -> tup
     except ValidationError:
         boxes = ()
     if not boxes or sides.left >= columns or sides.top >= rows:
-        raise InvalidArgument(name="The box", problem=f"the box covers nothing of {frame.picture}")
+        raise InvalidArgument(name="The box", problem=f"it covers nothing of {frame.picture}")
     return boxes

@@ -70,12 +70,12 @@ class ResearchPages:
         """The figures of several trainings side by side."""
         names = dict.fromkeys(visit.form.texts("run"))
         if not 2 <= len(names) <= _MOST_COMPARED:
-            raise InvalidArgument(name="The runs", problem=f"choose 2 to {_MOST_COMPARED} of them")
+            raise InvalidArgument(name="The choice of runs", problem=f"choose 2 to {_MOST_COMPARED} of them")
         federation = self._federation()
         runs = [federation.run(name) for name in names]
         rounds = {run.id: run.rounds for run in runs}
         if not all(rounds.values()):
-            raise InvalidArgument(name="The runs", problem="compare trainings of which a round is done")
+            raise InvalidArgument(name="The choice of runs", problem="compare trainings of which a round is done")
         last = [(run, rounds[run.id][-1], len(rounds[run.id])) for run in runs]
         return Shown("compare.html", {"last": last, "drawn": curves_of(rounds)})
 

@@ -71,7 +71,8 @@ def test_a_coordinator_without_the_engine_does_not_start_it(tmp_path: Path) -> N
 def test_every_extra_is_known_by_what_it_installs(extra: str) -> None:
     """Each requirement of an extra leads back to an extra that has it; another import that fails is no extra's."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    for requirement in project["optional-dependencies"][extra]:
+    own = "ricord-federation["  # another extra, which is asked for by its own name
+    for requirement in (each for each in project["optional-dependencies"][extra] if not each.startswith(own)):
         package = requirement.split(">")[0].split("=")[0].split("[")[0].replace("-", "_")
         error = extra_missing(ModuleNotFoundError(name=f"{package}.inner"), [extra])
         assert error is not None

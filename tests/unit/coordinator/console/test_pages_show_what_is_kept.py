@@ -119,6 +119,7 @@ def test_a_run_shows_its_rounds_and_who_refused(console: CentreConsole) -> None:
     """Figures of all sites and of each that shows its own; a reason with markup is text."""
     viewer = console.person(Role.VIEWER)
     page = viewer.open(f"/runs/{make_run(2).id}")
+    assert all(each in page for each in ("pneumonia", "batch size", "local epochs"))  # also what is as usual
     text = text_of(page)
     assert "1 all of 0 9 0.7000 0.500" in text
     assert "123456 4 0.750" in text

@@ -38,6 +38,11 @@ def test_a_link_alone_signs_in_once() -> None:
         browser.open(link)
         other.open(link)
         assert (browser.send(link), other.send(link)) == (303, 401)
+        browser.open("/")
+        assert browser.send("/sign-out") == 303
+        page = browser.open("/sign-in")
+        assert "start it again" in page
+        assert "passphrase" not in page.casefold()
 
 
 def test_a_later_link_ends_the_earlier(monkeypatch: pytest.MonkeyPatch) -> None:

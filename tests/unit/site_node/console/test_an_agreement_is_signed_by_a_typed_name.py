@@ -4,6 +4,11 @@ import re
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
+from shared.errors.transport import CoordinatorUnreachable
+from shared.proto.ricord.v1.agreement_pb2 import SuspendAgreementRequest
+from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub
 from shared.web.store import Store
 from site_node.console.roles import Role
 from site_node.home.folder import init_home
@@ -65,4 +70,25 @@ def test_an_agreement_is_signed_by_a_typed_name(tmp_path: Path) -> None:
         assert event.detail == f"{signed_before(home).terms.id}, version 1"
         enrol(home, federation.execute("General"))
         assert "In force" in viewer.open("/agreement")
+        assert "it is <strong>executed</strong>, version 1" in viewer.open("/agreement")
+        with federation.operator() as channel:
+            AgreementServiceStub(channel).SuspendAgreement(SuspendAgreementRequest(reference="General"))
+        assert "it is <strong>suspended</strong>, version 1" in viewer.open("/agreement")
         assert "Chest imaging of one hospital" in viewer.open("/agreement")
+
+
+def test_a_coordinator_that_is_away_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in force here is shown, and that only the coordinator knows whether it still is."""
+    with running_federation(tmp_path) as federation, closing(Store(None)) as store:
+        federation.curator()
+        home, _ = federation.site("General")
+        with closing(Ledger(home.ledger)) as ledger:
+            viewer = Site(home, ledger, store).person(Role.VIEWER)
+
+            def away(*_: object) -> None:
+                raise CoordinatorUnreachable(address="centre:7444")
+
+            monkeypatch.setattr("site_node.console.agreement.standing", away)
+            page = viewer.open("/agreement")
+            assert "it did not say: No coordinator answers" in page
+            assert "In force" in page
