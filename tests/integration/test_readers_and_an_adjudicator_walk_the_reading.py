@@ -1,7 +1,7 @@
 """Three readers and an adjudicator label films in a browser, by keys, while the curator's program serves the pages."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ def shown(page: Page) -> None:
     expect(page.locator(".film[data-values]:not([data-shown])")).to_have_count(0)
 
 
-def press(page: Page, keys: str) -> None:
+def press(page: Page, keys: Iterable[str]) -> None:
     for key in keys:
         page.keyboard.press(key)
 
@@ -174,6 +174,34 @@ def decide_all(adjudicator: Watched) -> None:
         page.keyboard.press("1")
         page.keyboard.press("Enter")
         page.wait_for_selector("text=The decision before is recorded" if rest else "text=Nothing is undecided")
+
+
+def test_a_held_key_answers_once(tmp_path: Path) -> None:
+    """Enter that is held records the study that it was pressed for, and not the next, whatever its draft says."""
+    (tmp_path / "curator.toml").write_text(f'protocol = "ricord"\n[reading]\nport = {free_port()}\n')
+    with ExitStack() as stack:
+        room = stack.enter_context(reading_room(tmp_path, count=2, film=film_of))
+        browser = stack.enter_context(chromium())
+        stack.enter_context(process("coordinator.cli", tmp_path, "curate", "reading", "serve", ready="ready"))
+        reader = stack.enter_context(signed_in(browser, tmp_path, "reader 0", "reader"))
+        desk = room.desk
+        first, second = desk.left(desk.reader("reader 0"))
+        for name in (second, first):
+            page = reader.open(f"/studies/{name}")
+            shown(page)
+            page.keyboard.press("4")
+            page.wait_for_selector("text=Draft kept")
+        drawn = page.evaluate("films[0].drawn")
+        page.locator(".film").focus()
+        press(page, ["Shift+ArrowRight", "+", "0"])
+        page.wait_for_timeout(100)
+        assert page.evaluate("films[0].drawn") == drawn  # moved and zoomed, not windowed again
+        for _ in range(40):
+            page.keyboard.down("Enter")
+            page.wait_for_timeout(30)
+        page.keyboard.up("Enter")
+        page.wait_for_selector("text=The read before is recorded")
+        assert desk.submitted(desk.reader("reader 0")) == (first,)
 
 
 def test_without_scripts_a_film_is_read_on_a_form(tmp_path: Path) -> None:

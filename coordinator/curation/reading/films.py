@@ -85,13 +85,17 @@ def _read(file: Path, *, stop_before_pixels: bool) -> Dataset:
 
 def _facts(dataset: Dataset) -> FilmFacts:
     try:
-        photometric = str(dataset.PhotometricInterpretation)
-        rows, columns, bits = int(dataset.Rows), int(dataset.Columns), int(dataset.BitsStored)
-        frames = int(dataset.get("NumberOfFrames") or 1)
-        slope, intercept = (_number(dataset, name, default) for name, default in _RESCALE)
-        center, width = _number(dataset, "WindowCenter", None), _number(dataset, "WindowWidth", None)
+        return _described(dataset)
     except _DAMAGED as damage:
         raise FilmUnreadable(type(damage).__name__, problem="its header cannot be read") from damage
+
+
+def _described(dataset: Dataset) -> FilmFacts:
+    photometric = str(dataset.PhotometricInterpretation)
+    rows, columns, bits = int(dataset.Rows), int(dataset.Columns), int(dataset.BitsStored)
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    slope, intercept = (_number(dataset, name, default) for name, default in _RESCALE)
+    center, width = _number(dataset, "WindowCenter", None), _number(dataset, "WindowWidth", None)
     if not photometric.startswith("MONOCHROME") or frames != 1 or not 1 <= bits <= 16:
         raise FilmUnreadable(problem="it is not a single frame in shades of grey")
     if not 0 < rows * columns <= _MOST_PIXELS:

@@ -1,6 +1,7 @@
 """Who reads films and who adjudicates, and which films are whose."""
 
 import secrets
+import unicodedata
 from enum import StrEnum
 
 from coordinator.curation.reading.reads import blind_name
@@ -49,13 +50,18 @@ def reader_named(reading: Reading, name: str) -> Reader:
 
 
 def add_reader(change: Change, name: str, role: ReaderRole) -> Reader:
-    """Enter a reader, or again one who was removed or has another role; raises `InvalidArgument`."""
+    """Enter a reader, or again one who was removed or has another role; raises `InvalidArgument`.
+
+    However a name is capitalised or its accents are encoded it is the same person's, who adjudicates nothing they read.
+    """
     text = " ".join(name.split())
     if not (text and text.isprintable() and len(text) <= _MOST_CHARACTERS):
         raise InvalidArgument(name="NAME", problem=f"a name is one line of at most {_MOST_CHARACTERS} characters")
-    known = next((reader for reader in all_readers(change) if reader.name.casefold() == text.casefold()), None)
-    if known is not None and known.role is role:
+    everybody = map(_reader, change.db.execute(_READERS).fetchall())
+    known = next((reader for reader in everybody if _folded(reader.name) == _folded(text)), None)
+    if known is not None and known.role is role and known in all_readers(change):
         return known
+    text = known.name if known else text
     change.db.execute(
         "insert into readers (name, pseudonym, role, seed, is_active) values (?, ?, ?, ?, 1)"
         " on conflict (name) do update set role = excluded.role, is_active = 1",
@@ -98,6 +104,10 @@ def assign(change: Change, each: int) -> None:
         by_chance = sorted(free, key=lambda reader: blind_name(case.submission, reader.seed))
         for reader in by_chance[: each - count]:
             change.db.execute("insert into assignments values (?, ?, null)", (number, reader.number))
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 
 def _release_unread(change: Change, reader: Reader) -> None:

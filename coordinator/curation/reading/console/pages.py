@@ -171,6 +171,7 @@ def _draft_of(form: Form) -> Draft:
     many = {name: form.texts(name) for name in (ZONES, "quality", "devices")}
     several = {name: form.optional(name) or None for name in (APPEARANCE, GRADE)}
     try:
-        return Draft(**several, **many, note=form.optional("note", most=_MOST_NOTE).replace("\r\n", "\n"))
+        note = form.optional("note", most=2 * _MOST_NOTE).replace("\r\n", "\n")  # a form sends a line's end as two
+        return Draft(**several, **many, note=note)
     except ValidationError as error:
         raise InvalidArgument(name="The read", problem="a page sends it otherwise") from error

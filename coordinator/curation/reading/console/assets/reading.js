@@ -82,15 +82,16 @@ async function send(form, event) {
   if (button.disabled) return;
   button.disabled = true;
   say("Recording…");
-  let answer;
+  let answer, shown;
   try {
     answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) });
+    shown = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (!shown.querySelector("main")) throw new Error("no page");
   } catch {
     button.disabled = false;
-    say("Not recorded: the curator's host does not answer. Try again.");
+    say("The curator's host does not answer. Try again: a read that is sent twice counts once.");
     return;
   }
-  const shown = new DOMParser().parseFromString(await answer.text(), "text/html");
   document.title = shown.title;
   document.querySelector("header").replaceWith(document.adoptNode(shown.querySelector("header") ?? document.createElement("header")));
   document.querySelector("main").replaceWith(document.adoptNode(shown.querySelector("main")));
@@ -121,7 +122,9 @@ document.addEventListener("keydown", (event) => {
   const form = document.querySelector("form.answers");
   const isWriting = event.target.matches("textarea, input:not([type=radio], [type=checkbox])");
   if (!form || event.altKey || event.metaKey || (event.ctrlKey && event.key !== "Enter")) return;
-  if (event.key === "Escape" && isWriting) event.target.blur();
+  if (event.repeat && !"+-".includes(event.key)) { // a key that is held answers once, and not the next study
+    if (event.key === "Enter" && !isWriting) event.preventDefault();
+  } else if (event.key === "Escape" && isWriting) event.target.blur();
   else if (event.key === "Enter" && !event.target.matches("a, button, summary") && (!event.target.matches("textarea") || event.ctrlKey)) {
     event.preventDefault();
     form.requestSubmit();

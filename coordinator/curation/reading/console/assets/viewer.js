@@ -8,11 +8,16 @@ const stores = new Map(); // address -> Promise<Uint16Array>, of the study that 
 function valuesOf(address) {
   if (!stores.has(address)) {
     stores.set(address, fetch(address).then(async (answer) => {
-      if (!answer.ok) throw new Error(answer.statusText);
+      if (!answer.ok) throw Object.assign(new Error(answer.statusText), { sentence: sentenceOf(await answer.text()) });
       return new Uint16Array(await answer.arrayBuffer());
     }));
   }
   return stores.get(address);
+}
+
+/** What a page that refuses says. */
+function sentenceOf(page) {
+  return new DOMParser().parseFromString(page, "text/html").querySelector("[role=alert]")?.textContent;
 }
 
 class Film {
@@ -36,8 +41,8 @@ class Film {
     this.pixels = new Uint32Array(this.image.data.buffer);
     this.table = new Uint32Array(65536);
     this.pointers = new Map();
-    this.ready = valuesOf(data.values).then((values) => this.begin(values), () => {
-      this.state.textContent = "The film did not come; reload the page.";
+    this.ready = valuesOf(data.values).then((values) => this.begin(values), (error) => {
+      this.state.textContent = error.sentence ?? "The film did not come; reload the page.";
     });
   }
 
@@ -80,12 +85,16 @@ class Film {
     for (let at = 0; at < values.length; at++) pixels[at] = table[values[at]];
     this.context.putImageData(this.image, 0, 0);
     this.drawn = (this.drawn ?? 0) + 1;
+    this.say();
+  }
+
+  say() {
     this.state.textContent = `Level ${Math.round(this.center)}, window ${Math.round(this.width)}, ${Math.round(100 * this.scale)} %`;
   }
 
   place() {
     this.canvas.style.transform = `translate(${this.left}px, ${this.top}px) scale(${this.scale})`;
-    if (this.values && !this.due) this.due = requestAnimationFrame(() => this.draw());
+    if (this.drawn) this.say();
   }
 
   fit() {

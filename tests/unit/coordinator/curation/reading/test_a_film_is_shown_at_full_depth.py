@@ -79,6 +79,8 @@ def test_a_window_is_that_of_the_stored_values(slope: float, intercept: int, cen
         ({"Rows": 40_000, "Columns": 40_000}, "too many"),
         ({"BitsStored": None}, "header"),
         ({"WindowCenter": "x"}, "header"),
+        ({"WindowWidth": "1E400"}, "header"),
+        ({"PixelRepresentation": None}, "header"),
     ],
 )
 def test_what_is_no_film_is_said(tmp_path: Path, changes: dict[str, object], problem: str) -> None:

@@ -136,6 +136,23 @@ def test_who_read_a_film_does_not_adjudicate_it(room: Room) -> None:
         room.desk.disputed(room.desk.reader("reader 0"))
 
 
+@pytest.mark.parametrize("again", ["émile", "ÉMILE", "e\N{COMBINING ACUTE ACCENT}mile", "  Émile "])
+@pytest.mark.parametrize("is_removed", [False, True])
+def test_however_a_name_is_written_it_is_the_same_person(tmp_path: Path, again: str, is_removed: bool) -> None:
+    """Nobody reads a film twice, or adjudicates what they read, by writing their name otherwise."""
+    with reading_room(tmp_path, count=1, readers=2) as room:
+        before = room.add("Émile")
+        for who, read in (("reader 0", TYPICAL), ("reader 1", NEGATIVE), ("Émile", SEVERE)):
+            submit(room, who, read)
+        if is_removed:
+            with room.register.changing() as change:
+                remove_reader(change, "Émile")
+        assert room.add(again) == before
+        turned = room.add(again, ReaderRole.ADJUDICATOR)
+        assert (turned.number, turned.pseudonym) == (before.number, before.pseudonym)
+        assert room.desk.disputed(turned) == ()
+
+
 def test_a_removed_reader_reads_no_more_and_what_was_read_stays(room: Room) -> None:
     """Removed in mid-session, a reader's next read finds nothing; films that they did not read go to others."""
     submit(room, "reader 0", TYPICAL)

@@ -151,6 +151,30 @@ def test_a_read_that_does_not_fit_is_said(tmp_path: Path, fields: dict[str, str]
         assert not room.desk.submitted(reader)
 
 
+def test_a_note_may_have_all_its_characters_in_lines(tmp_path: Path) -> None:
+    """A form without scripts sends the end of a line as two characters, of which a note counts one."""
+    note = "x\n" * 249 + "yz"
+    with room_and_browser(tmp_path) as (room, browser):
+        reader = room.desk.reader("reader 0")
+        (name, *_) = room.desk.left(reader)
+        browser.open(f"/studies/{name}")
+        fields = {"appearance": "negative", "note": note.replace("\n", "\r\n")}
+        assert browser.send(f"/studies/{name}", **{**fields, "note": fields["note"] + "!"}) == 400
+        assert browser.send(f"/studies/{name}", **fields) == 303
+        read = room.desk.study(reader, name).read
+    assert read is not None
+    assert read.note == note
+
+
+def test_a_draft_is_kept_of_what_is_shown_again(tmp_path: Path) -> None:
+    """Only until a study is read: its page shows the read, and promises to keep nothing else."""
+    with room_and_browser(tmp_path) as (room, browser):
+        (name, *_) = room.desk.left(room.desk.reader("reader 0"))
+        assert "data-draft" in browser.open(f"/studies/{name}")
+        browser.send(f"/studies/{name}", appearance="negative")
+        assert "data-draft" not in browser.open(f"/studies/{name}")
+
+
 def test_keys_of_a_film_are_each_of_a_single_answer(tmp_path: Path) -> None:
     """No two answers or tools of a film's page have the same key."""
     with room_and_browser(tmp_path) as (room, browser):
