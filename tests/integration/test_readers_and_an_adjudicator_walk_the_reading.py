@@ -186,8 +186,9 @@ def test_a_held_key_answers_once(tmp_path: Path) -> None:
         reader = stack.enter_context(signed_in(browser, tmp_path, "reader 0", "reader"))
         desk = room.desk
         first, second = desk.left(desk.reader("reader 0"))
+        page = reader.page
         for name in (second, first):
-            page = reader.open(f"/studies/{name}")
+            reader.open(f"/studies/{name}")
             shown(page)
             page.keyboard.press("4")
             page.wait_for_selector("text=Draft kept")
