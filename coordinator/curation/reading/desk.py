@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from coordinator.curation.opening import MANIFEST_NAME, read_opened
 from coordinator.curation.reading.consensus import Consensus, adjudicate
 from coordinator.curation.reading.labels import label_of, reads_of
 from coordinator.curation.reading.readers import Reader, ReaderRole, assign, reader_named
 from coordinator.curation.reading.reads import Draft, FilmRead, blind_name
 from coordinator.curation.register.acts import PROGRAM, Act, CaseState
-from coordinator.curation.register.register import Case, Change, Reading, Register
+from coordinator.curation.register.register import Case, Change, Reading, Register, opened_study
 from shared.errors.inputs import InvalidArgument, NotFound, ReadingRefused
 from shared.frozen import Frozen
 from shared.manifest import canonical_json
@@ -175,10 +174,7 @@ class Desk:
             change.act(case, Act.LABEL, PROGRAM, result=result)
 
     def _films(self, case: Case) -> tuple[Path, ...]:
-        folder = self._opened / case.site_id / case.study
-        if not (folder / MANIFEST_NAME).exists() or (study := read_opened(folder)).submission != case.submission:
-            raise NotFound(kind="study", name="here any more")
-        return study.instances
+        return opened_study(self._opened, case).instances
 
 
 def _assigned(reading: Reading, reader: Reader, *, is_read: bool) -> tuple[Case, ...]:

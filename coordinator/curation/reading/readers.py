@@ -83,9 +83,10 @@ def remove_reader(change: Change, name: str) -> Reader:
 
 
 def assign(change: Change, each: int) -> None:
-    """Give every accepted film that has fewer than `each` readers more of them, whoever they are by chance.
+    """Give every accepted film that has fewer than `each` readers more of them, by chance.
 
-    Nothing of any read decides who gets a film.
+    What a read says decides nothing. A film that a removed reader had not read needs another reader, and so appears in
+    the list of somebody else.
     """
     readers = [reader for reader in all_readers(change) if reader.role is ReaderRole.READER]
     rows = change.db.execute(

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from coordinator.curation.opening import OpenedStudy
+from coordinator.curation.opening import MANIFEST_NAME, OpenedStudy, read_opened
 from coordinator.curation.register.acts import PROGRAM, RULES, Act, Actor, CaseState
 from coordinator.curation.register.tables import STEPS
 from coordinator.store.audit_chain import AuditEvent, ChainReport, link, verify
@@ -160,6 +160,14 @@ class Change(Reading):
 
 
 _COLUMNS = ("number", "at", "actor", "action", "object", "result", "digest")
+
+
+def opened_study(out: Path, case: Case) -> OpenedStudy:
+    """The study as it lies opened in `out`; raises `NotFound` for one that is away or was replaced."""
+    folder = out / case.site_id / case.study
+    if (folder / MANIFEST_NAME).exists() and (study := read_opened(folder)).submission == case.submission:
+        return study
+    raise NotFound(kind="opened study", name="of this case")
 
 
 def _case(row: tuple[int, str, str, str, str, str]) -> Case:

@@ -3,14 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from types import MappingProxyType
 
 from coordinator.curation.deciding import checked_reasons
 from coordinator.curation.membership import CuratorHome
-from coordinator.curation.opening import MANIFEST_NAME, OpenedStudy, read_opened
+from coordinator.curation.opening import OpenedStudy
 from coordinator.curation.register.acts import Act, Actor, CaseState, Role
-from coordinator.curation.register.register import Case, Register
+from coordinator.curation.register.register import Case, Register, opened_study
 from coordinator.curation.review.overview import OverviewFolder, overview_of
 from coordinator.curation.review.reviewing import Mark, codes_to_allow, confirm, mark, marks_of, results_of
 from coordinator.curation.review.sending import keep_for_site
@@ -172,16 +171,8 @@ class ReviewPages:
             raise NotFound(kind="study", name="of that number")
         with self.register.reading() as reading:
             case = reading.case(int(number[:9]))
-        study = _study_of(self.home.opened, case)
+        study = opened_study(self.home.opened, case)
         return case, study, overview_of(study, case.number)
-
-
-def _study_of(opened: Path, case: Case) -> OpenedStudy:
-    """The study as it lies opened; raises `NotFound` for one that is away or was replaced."""
-    folder = opened / case.site_id / case.study
-    if (folder / MANIFEST_NAME).exists() and (study := read_opened(folder)).submission == case.submission:
-        return study
-    raise NotFound(kind="opened study", name="of that number")
 
 
 def _number(visit: Visit, made: OverviewFolder) -> int:

@@ -119,7 +119,7 @@ class Film {
     this.place();
   }
 
-  /** Change level and window by a drag: right is a narrower contrast range, up a brighter picture. */
+  /** Change level and window by a drag: right is a wider range of values, up a brighter picture. */
   drag(x, y) {
     const unit = this.all[1] / 1000;
     this.show(this.center + (this.inverted ? -y : y) * unit, this.width + x * unit);
